@@ -1,0 +1,16 @@
+"""What judging may know beside the evidence: facts of this box and this site, frozen, so that judging stays pure."""
+
+from __future__ import annotations
+
+from roomprobe.model import Frozen
+
+
+class Facts(Frozen):
+    """`addresses` are this box's own; `prefixes` the site's in CIDR form; `clock_synced` None when it cannot be told."""
+
+    addresses: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    clock_synced: bool | None = None
+    proxy: str | None = None
