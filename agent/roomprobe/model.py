@@ -165,10 +165,14 @@ class Address(Frozen):
 
 
 class Vantage(Frozen):
-    """Whether this box stands where the room system stands; `state` "unset" when the site named no room system."""
+    """Whether this box stands where the room system stands; `state` "unset" when the site named no room system.
+
+    `room_system` is its address as configured: the source that a firewall rule has to name.
+    """
 
     state: Literal["unset", "same", "other"]
     sentence: str
+    room_system: str | None = None
 
 
 class Host(Frozen):
