@@ -1,0 +1,148 @@
+"""`roomprobe demo`: stand-in far ends on loopback, the real pipeline against them, the report, and what it was.
+
+The stand-ins are TLS servers for the two names and a UDP answerer on the five ports, all on 127.0.0.1 with ports of the
+kernel's choice: the demo needs no privilege, no name service and no network, and sends nothing outside this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import pathlib
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from roomprobe import host, pipeline, plan, profile
+from roomprobe import report as reports
+from roomprobe.config import Config
+from roomprobe.model import Host, Plan
+from roomprobe.options import Options
+from roomprobe.report.progress import Progress
+
+ORG = "demo"
+NAMES = ("config.starleaf.com", f"{ORG}.call.sl")
+LOOPBACK = "127.0.0.1"
+
+WHAT_IT_WAS = f"""
+This was a demonstration. The far ends were stand-ins on this machine ({LOOPBACK}): two TLS servers with a
+certificate made a moment ago, and an answerer for the five UDP ports (on other port numbers, which need no privilege).
+Everything else was real: the same plan, packets, judging and report as in a meeting room. Nothing left this machine.
+
+For real, on the network of the room system:
+
+    roomprobe --once --org YOUR-ORGANISATION       (the part before .call.sl)
+    roomprobe plan --org YOUR-ORGANISATION         (what it would send, without sending it)
+    roomprobe explain F3                           (what one row of the report means)
+"""
+
+
+def certificate(folder: pathlib.Path) -> pathlib.Path:
+    """A throw-away self-signed certificate for the two names, with its key, as one PEM file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "roomprobe demo")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in NAMES]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "demo.pem"
+    file.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return file
+
+
+class Answerer(asyncio.DatagramProtocol):
+    """Answers every datagram with a few bytes, never with more than it got."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if isinstance(self.transport, asyncio.DatagramTransport) and len(data) >= 8:
+            self.transport.sendto(b"\xffdemo" + data[-3:], addr)
+
+
+async def _web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+    writer.close()
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def far_ends(file: pathlib.Path, rows: dict[str, str]) -> AsyncIterator[dict[str, int]]:
+    """Starts one stand-in a row (`rows`: row id → transport); gives row id → port, and stops them all."""
+    loop = asyncio.get_running_loop()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    async with contextlib.AsyncExitStack() as stack:
+        ports: dict[str, int] = {}
+        for row, transport in rows.items():
+            if transport == "tcp":
+                server = await asyncio.start_server(_web, LOOPBACK, 0, ssl=context)
+                await stack.enter_async_context(server)
+                ports[row] = server.sockets[0].getsockname()[1]
+            else:
+                made, _ = await loop.create_datagram_endpoint(Answerer, local_addr=(LOOPBACK, 0))
+                stack.callback(made.close)
+                ports[row] = made.get_extra_info("sockname")[1]
+        yield ports
+
+
+def _demo_plan(config: Config, here: Host) -> Plan:
+    made = plan.make(profile.load(("starleaf",)), config, here)
+    return made
+
+
+async def _run(options: Options) -> int:
+    with tempfile.TemporaryDirectory(prefix="roomprobe-demo-") as folder:
+        file = certificate(pathlib.Path(folder))
+        base = Config()
+        config = msgspec.structs.replace(
+            base,
+            site=msgspec.structs.replace(base.site, org=ORG, room="Demonstration"),
+            network=msgspec.structs.replace(base.network, ca_file=str(file), resolvers=(LOOPBACK,)),
+            targets={name: (LOOPBACK,) for name in NAMES},
+        )
+        here = msgspec.structs.replace(host.gather(config), trouble=None, families=(4,), resolvers=(LOOPBACK,))
+        made = _demo_plan(config, here)
+        runnable = {c.row: c.transport or "" for c in made.checks if c.skip is None and c.kind != "dns"}
+        async with far_ends(file, runnable) as ports:
+            moved = tuple(
+                msgspec.structs.replace(c, port=ports[c.row]) if c.row in ports else c for c in made.checks
+            )
+            stand_in = msgspec.structs.replace(made, checks=moved)
+            report = await pipeline.measure(stand_in, config, here, options.timeout, Progress(sys.stderr))
+    status = reports.write(report, options, sys.stdout)
+    if not options.json and not options.ndjson:
+        sys.stdout.write(WHAT_IT_WAS)
+    return status
+
+
+def main(options: Options) -> int:
+    """Runs the demonstration; returns the exit status of its report."""
+    return asyncio.run(_run(options))

@@ -1,0 +1,149 @@
+"""What TTL ladders show: pure arithmetic on PathEvidence, used while a survey runs and again when it is judged.
+
+An answer from hop n proves only that hops 1 to n-1 forwarded the packet. Silence needs a control that the same router
+answered in the same round, often enough that loss alone does not explain it (docs/probes/path.md).
+"""
+
+from __future__ import annotations
+
+from roomprobe.evidence import Flow, PathEvidence, Step
+from roomprobe.icmp import same_address
+from roomprobe.model import Place
+
+ENOUGH = 1e-5
+FULL_TTL = 64
+
+
+def key(flow: Flow) -> tuple[str, int, str | None]:
+    """What tells the flows of one survey apart: transport, port, payload."""
+    return (flow.transport, flow.port, flow.payload)
+
+
+def find(path: PathEvidence, transport: str, port: int, payload: str | None) -> Flow | None:
+    """The flow of that transport, port and payload, if the survey had it."""
+    return next((flow for flow in path.flows if key(flow) == (transport, port, payload)), None)
+
+
+def others(path: PathEvidence, flow: Flow) -> tuple[Flow, ...]:
+    """Every other flow towards the same address."""
+    return tuple(one for one in path.flows if key(one) != key(flow))
+
+
+def routers(flows: tuple[Flow, ...]) -> dict[int, str | None]:
+    """Distance → address of the router that said "time exceeded" there to any of the flows; the first one seen."""
+    found: dict[int, str | None] = {}
+    for step in (s for flow in flows for s in flow.steps if s.result == "hop"):
+        found.setdefault(step.ttl, step.address)
+    return dict(sorted(found.items()))
+
+
+def last_hop(flow: Flow) -> Place | None:
+    """The farthest router that answered this flow."""
+    step = max((s for s in flow.steps if s.result == "hop"), key=lambda s: s.ttl, default=None)
+    return None if step is None else Place(distance=step.ttl, address=step.address)
+
+
+def place(path: PathEvidence, distance: int) -> Place:
+    """The device at a distance, by whatever flow it answered; distance 0 is this box."""
+    return Place(distance=distance, address=routers(path.flows).get(distance))
+
+
+def distance_of(path: PathEvidence, address: str | None) -> int | None:
+    """The distance at which a router answered with that address."""
+    return next((ttl for ttl, one in routers(path.flows).items() if same_address(one, address)), None)
+
+
+def floor(path: PathEvidence) -> int:
+    """The path's least length in hops: one more than the farthest router that answered any flow."""
+    return max(routers(path.flows), default=0) + 1
+
+
+def _exact(flow: Flow) -> bool:
+    """Whether an answer names its own packet: one socket a packet (TCP, or an answering UDP flow)."""
+    return flow.transport == "tcp" or len(flow.source_ports) > 1
+
+
+def answer_ttl(flow: Flow) -> int | None:
+    """The least TTL at which the target (or somebody in its place) answered or completed the handshake."""
+    return min((s.ttl for s in flow.steps if s.result == "answer" and _exact(flow)), default=None)
+
+
+def is_refusal(step: Step, target: str) -> bool:
+    """A RST, or an ICMP refusal that carries the target's own address."""
+    return step.result == "refused" or (step.result == "icmp" and same_address(step.address, target))
+
+
+def refusal_ttl(flow: Flow, target: str) -> int | None:
+    """The least TTL at which a refusal in the target's name came."""
+    return min((s.ttl for s in flow.steps if is_refusal(s, target)), default=None)
+
+
+def foreign_icmp(flow: Flow, target: str) -> Step | None:
+    """The refusal at the least TTL that came from another address than the target's."""
+    steps = (s for s in flow.steps if s.result == "icmp" and not same_address(s.address, target))
+    return min(steps, key=lambda s: s.ttl, default=None)
+
+
+def full_length(path: PathEvidence, flow: Flow) -> int | None:
+    """The path's length in hops as another flow's answer shows it; None unless the hop before it answered too.
+
+    Without that hop an answer lost on the way would make the path look longer than it is.
+    """
+    for other in others(path, flow):
+        ttl = answer_ttl(other)
+        if ttl is not None and ttl < FULL_TTL and ttl == floor(path):
+            return ttl
+    return None
+
+
+def reached_by_control(path: PathEvidence, flow: Flow) -> bool:
+    """Whether another flow got an answer from the target's address."""
+    return any(s.result == "answer" for other in others(path, flow) for s in other.steps)
+
+
+def settled(flow: Flow, target: str) -> bool:
+    """Whether the flow ended in something other than silence."""
+    return (
+        any(s.result == "answer" for s in flow.steps)
+        or refusal_ttl(flow, target) is not None
+        or foreign_icmp(flow, target) is not None
+    )
+
+
+def boundary(path: PathEvidence, flow: Flow) -> int | None:
+    """The first distance at which this flow is silent and a router answered another flow; None if there is none."""
+    last = last_hop(flow)
+    start = 0 if last is None else last.distance or 0
+    silent = {s.ttl for s in flow.steps}
+    return next((ttl for ttl in routers(others(path, flow)) if ttl > start and ttl in silent), None)
+
+
+def trials(path: PathEvidence, flow: Flow, ttl: int) -> int:
+    """In how many rounds the flow was silent at a TTL while another flow was answered at the same TTL."""
+    quiet = {s.round for s in flow.steps if s.ttl == ttl and s.result == "silent"}
+    heard = {
+        s.round
+        for other in others(path, flow)
+        for s in other.steps
+        if s.ttl == ttl and s.result in ("hop", "answer")
+    }
+    return len(quiet & heard)
+
+
+def loss(path: PathEvidence, flow: Flow, ttl: int) -> float:
+    """The share of control packets lost at a TTL, with one more lost and one more sent (Laplace): never 0."""
+    sent = lost = 0
+    for other in others(path, flow):
+        steps = [s for s in other.steps if s.ttl == ttl]
+        if any(s.result in ("hop", "answer") for s in steps):
+            sent += len(steps)
+            lost += sum(1 for s in steps if s.result == "silent")
+    return (lost + 1) / (sent + 2)
+
+
+def proven_silent(path: PathEvidence, flow: Flow, ttl: int) -> bool:
+    """Whether loss alone is too unlikely (less than ENOUGH) to explain the flow's silence at that TTL."""
+    if any(s.ttl == ttl and s.result != "silent" for s in flow.steps):
+        return False
+    count = trials(path, flow, ttl)
+    return count > 0 and loss(path, flow, ttl) ** count < ENOUGH

@@ -1,0 +1,230 @@
+"""The whole line as one readable function: profile → plan → probe → evidence → verdict → report → sinks.
+
+`--once`, the demo and (later) the daemon run the same `measure`; only who calls it and where the report goes differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from roomprobe import __version__, host, naming, plan, probes, rollup, verdict
+from roomprobe import report as reports
+from roomprobe.config import Config
+from roomprobe.evidence import PathEvidence
+from roomprobe.facts import Facts
+from roomprobe.model import Check, Host, Plan, Report, Result, Run, Site, Skip, Verdict
+from roomprobe.net import Net
+from roomprobe.net.flow import FlowSpec
+from roomprobe.net.pace import Bucket
+from roomprobe.options import Options
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.report.progress import Progress
+from roomprobe.runner import Clock, run_checks, run_surveys
+
+CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when nothing else at an address answers
+
+
+async def measure(made: Plan, config: Config, here: Host, timeout: float, progress: Progress) -> Report:
+    """One run. Ctrl-C ends it early with what is known by then."""
+    started, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
+    clock = Clock(deadline=started + timeout, stop=asyncio.Event())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, clock.stop.set)
+    try:
+        results, paths, here = await _results(made, config, here, clock, progress)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        progress.close()
+    facts = _facts(config, here)
+    services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, paths, here, facts))
+    notes = [profile.note for profile in made.profiles if profile.note]
+    if here.vantage.sentence:
+        notes.append(here.vantage.sentence)
+    return Report(
+        agent_id=None,
+        agent_version=__version__,
+        site=Site(org=config.site.org, site=config.site.site, room=config.site.room),
+        run=Run(
+            id=str(uuid.uuid4()),
+            trigger="once",
+            started=wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            started_mono=round(started, 3),
+            duration_s=round(time.monotonic() - started, 3),
+            clock_synced=here.clock_synced,
+            interrupted=clock.stop.is_set(),
+        ),
+        host=here,
+        notes=tuple(notes),
+        services=services,
+        results=results,
+    )
+
+
+async def _results(
+    made: Plan, config: Config, here: Host, clock: Clock, progress: Progress
+) -> tuple[tuple[Result, ...], tuple[PathEvidence, ...], Host]:
+    facts = _facts(config, here)
+    if here.trouble is not None:
+        return tuple(_stuck(check, here.trouble) for check in made.checks), (), here
+    net = Net(
+        bucket=Bucket(config.network.rate_per_s, config.network.burst),
+        proxy=config.network.proxy,
+        pins=config.profiles.pins,
+        ca_file=config.network.ca_file,
+        opt_in=frozenset(config.profiles.opt_in),
+        interface=config.network.interface,
+    )
+    names = [check for check in made.checks if check.kind == "dns"]
+    progress.started(len(made.checks))
+    progress.say("looking up names")
+    lookups = naming.compare(_judged(names, await run_checks(names, net, clock, progress.done), facts))
+    targets, unresolved = _targets(made, lookups, config, here)
+    progress.started(len(names) + len(targets))
+    progress.say("asking the far ends")
+    evidence = await run_checks(targets, net, clock, lambda n: progress.done(len(names) + n))
+    first = _judged(targets, evidence, facts)
+    wanted = flows(first)
+    if wanted:
+        progress.say(f"following the path to {', '.join(dict.fromkeys(r.check.host or '' for r in first if r.check.address in wanted))}")
+    surveys = await run_surveys(wanted, net, clock, lambda _: None)
+    here = await host.look_again(config, here)
+    facts = _facts(config, here)
+    refined = [_refined(result, surveys, made, config, here, facts) for result in (*lookups, *first, *unresolved)]
+    order = {(check.profile, check.row): number for number, check in enumerate(made.checks)}
+    refined.sort(key=lambda r: order[(r.check.profile, r.check.row)])
+    return tuple(refined), tuple(surveys.values()), here
+
+
+def _facts(config: Config, here: Host) -> Facts:
+    return Facts(
+        addresses=tuple(a.address for a in here.addresses),
+        prefixes=config.site.prefixes,
+        gateways=tuple(here.gateways.values()),
+        resolvers=here.resolvers,
+        clock_synced=here.clock_synced,
+        proxy=config.network.proxy,
+    )
+
+
+def _stuck(check: Check, trouble: Skip) -> Result:
+    if check.skip is not None:
+        return Result(check=check, evidence=None, verdict=_skipped(check.skip))
+    return Result(
+        check=check,
+        evidence=None,
+        verdict=Verdict(
+            outcome=Outcome.UNANSWERED,
+            confidence=Confidence.NONE,
+            reason=trouble.reason,
+            where=Where.JACK,
+            sentence=f"Not sent: {trouble.sentence}",
+        ),
+    )
+
+
+def _skipped(skip: Skip) -> Verdict:
+    return Verdict(outcome=Outcome.SKIPPED, confidence=Confidence.NONE, reason=skip.reason, sentence=skip.sentence)
+
+
+def _judged(checks: Sequence[Check], evidence: dict[str, object], facts: Facts) -> tuple[Result, ...]:
+    """First verdicts, each from its own evidence."""
+    results = []
+    for check in checks:
+        seen = evidence[check.id]
+        if isinstance(seen, Skip):
+            results.append(Result(check=check, evidence=None, verdict=_skipped(seen)))
+        else:
+            results.append(Result(check=check, evidence=seen, verdict=probes.load(check.kind).judge(check, seen, facts)))
+    return tuple(results)
+
+
+def _targets(
+    made: Plan, lookups: tuple[Result, ...], config: Config, here: Host
+) -> tuple[list[Check], list[Result]]:
+    """Every check with an address of its own, and verdicts for those whose name gave none."""
+    ready: list[Check] = []
+    unresolved: list[Result] = []
+    for check in made.checks:
+        if check.kind == "dns":
+            continue
+        if check.skip is not None or check.via == "proxy" or check.address is not None:
+            ready.append(check)
+            continue
+        mine = [r for r in lookups if r.check.host == check.host]
+        addresses = config.targets.get(check.host or "") or naming.addresses(mine)
+        if addresses:
+            ready.extend(plan.resolve(check, addresses, here))
+        else:
+            unresolved.append(Result(check=check, evidence=None, verdict=naming.unresolved(check, mine)))
+    return ready, unresolved
+
+
+def flows(first: Sequence[Result]) -> dict[str, tuple[FlowSpec, ...]]:
+    """Which ladders to take towards which address: the suspects, and the best controls that the same address offers."""
+    wanted: dict[str, tuple[FlowSpec, ...]] = {}
+    for address in dict.fromkeys(r.check.address for r in first if verdict.needs_path(r.check, r.verdict)):
+        mine = [r for r in first if r.check.address == address and r.check.via == "direct"]
+        wanted[address or ""] = tuple(_specs(mine))
+    return wanted
+
+
+def _specs(mine: Sequence[Result]) -> list[FlowSpec]:
+    specs: dict[tuple[str, int, str | None], FlowSpec] = {}
+
+    def add(transport: str, port: int, payload: str | None, role: str, answering: bool = False) -> None:
+        spec = FlowSpec(transport=transport, port=port, payload=payload, role=role, answering=answering)
+        specs.setdefault(spec.key, spec)
+
+    for result in mine:
+        check, seen = result.check, result.verdict
+        if not verdict.needs_path(check, seen):
+            continue
+        udp = check.transport == "udp"
+        add(check.transport or "udp", check.port or 0, "opaque" if udp else None, "suspect")
+        if seen.reason is Reason.NATIVE_ONLY:
+            for exchange in result.evidence.exchanges[1:]:
+                if exchange.valid:
+                    add("udp", check.port or 0, exchange.payload, "control", answering=True)
+    good = [r for r in mine if r.verdict.outcome is Outcome.OPEN]
+    for result in [r for r in good if r.check.transport == "tcp"][:1]:
+        add("tcp", result.check.port or 0, None, "control")
+    for result in [r for r in good if r.check.transport == "udp"][:1]:
+        add("udp", result.check.port or 0, "opaque", "control", answering=True)
+    if not any(spec.role == "control" for spec in specs.values()):
+        add("udp", CONTROL_PORT, "opaque", "control")
+    return list(specs.values())
+
+
+def _refined(
+    result: Result, surveys: dict[str, PathEvidence], made: Plan, config: Config, here: Host, facts: Facts
+) -> Result:
+    check = result.check
+    final = verdict.refine(check, result.verdict, surveys.get(check.address or ""), facts)
+    legacy = any(p.id == check.profile and p.status == "legacy" for p in made.profiles)
+    pinned = bool(getattr(result.evidence, "pinned", False))
+    elsewhere = here.vantage.state == "other"
+    final = verdict.cap(final, check, legacy=legacy, pinned=pinned, elsewhere=elsewhere)
+    if elsewhere and final.outcome is not Outcome.SKIPPED:
+        final = msgspec.structs.replace(final, sentence=f"From this box's port: {final.sentence}")
+    return Result(check=check, evidence=result.evidence, verdict=final)
+
+
+def once(options: Options) -> int:
+    """`roomprobe --once`: plan, measure, print; returns the exit status."""
+    config, profiles = options.load()
+    reports.check_outputs(options)
+    here = host.gather(config)
+    made = plan.make(profiles, config, here, only=options.only)
+    progress = Progress(sys.stderr)
+    report = asyncio.run(measure(made, config, here, options.timeout, progress))
+    return reports.write(report, options, sys.stdout)

@@ -1,0 +1,183 @@
+"""From verdicts to services: full, degraded, broken or unknown, and the one sentence that says why. Pure.
+
+The rules are the section "Service" of docs/vocabulary.md; what a row or a group comes to is worked out in unit.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from roomprobe import egress, unit, walk
+from roomprobe.evidence import PathEvidence
+from roomprobe.facts import Facts
+from roomprobe.meets import Meets
+from roomprobe.model import Host, Profile, Requirement, Result, Service, ServiceSpec, Verdict, Walk
+from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
+from roomprobe.unit import Unit
+
+_FLAG_WORDS = {
+    Reason.SOME_ADDRESSES: "not every address of the far end works",
+    Reason.ONE_FAMILY: "IPv4 and IPv6 do not both work",
+    Reason.SOME_RESOLVERS: "not every name server works",
+}
+QUALITY = "Quality was not measured."
+
+
+def services(
+    profile: Profile, results: Sequence[Result], paths: Iterable[PathEvidence], host: Host, facts: Facts
+) -> tuple[Service, ...]:
+    """Every service of a profile, in the profile's order; `results` may hold other profiles' too."""
+    mine = [r for r in results if r.check.profile == profile.id]
+    stopped = _stopped(mine, tuple(paths), host, facts)
+    return tuple(_service(profile, spec, [r for r in mine if spec.id in r.check.services], stopped) for spec in profile.service)
+
+
+class _Stopped(Verdict):
+    """A finding about the whole site that breaks every service that was asked for."""
+
+
+def _stopped(results: Sequence[Result], paths: tuple[PathEvidence, ...], host: Host, facts: Facts) -> _Stopped | None:
+    if host.trouble is not None:
+        return _broken(host.trouble.reason, Where.JACK, host.trouble.sentence)
+    dead = [g for g in host.gateways.values() if host.neighbours.get(g) in ("failed", "incomplete")]
+    if dead and len(dead) == len(host.gateways) and not any(r.verdict.outcome in egress._HEARD for r in results):
+        return _broken(
+            Reason.GATEWAY_SILENT,
+            Where.JACK,
+            f"The gateway {dead[0]} does not answer on this port of the network, so nothing can leave.",
+        )
+    found = egress.find(results, paths, host, facts)
+    if found is None:
+        return None
+    return _Stopped(outcome=Outcome.FILTERED, confidence=Confidence.PROVEN, reason=Reason.NO_EGRESS, where=found.where,
+                    hop=found.hop, sentence=found.sentence)  # fmt: skip
+
+
+def _broken(reason: Reason, where: Where, sentence: str) -> _Stopped:
+    return _Stopped(outcome=Outcome.FILTERED, confidence=Confidence.PROVEN, reason=reason, where=where, sentence=sentence)
+
+
+def units(results: Sequence[Result], *, with_proxy: bool) -> tuple[Unit, ...]:
+    """The units of one service: a row at a host, or a whole group; with a proxy the names are the proxy's business."""
+    found: dict[tuple[str, str | None], list[Result]] = {}
+    for result in results:
+        check = result.check
+        if check.kind == "dns" and with_proxy:
+            continue
+        found.setdefault((check.group or check.row, check.host), []).append(result)
+    return tuple(unit.make(name, members[0].check.need, members) for (name, _), members in found.items())
+
+
+def _service(profile: Profile, spec: ServiceSpec, results: Sequence[Result], stopped: _Stopped | None) -> Service:
+    made = units(results, with_proxy=any(r.check.via == "proxy" for r in results))
+    counted = [u for u in made if u.state is not Meets.LEFT_OUT and u.need is not Need.OPTIONAL]
+    walked = walk.replay(_order(profile, results), results)
+    if not counted:
+        return _make(profile, spec, State.UNKNOWN, Reason.NOT_TESTED, Confidence.NONE, f"{spec.title}: not tested.", walked=None)
+    if stopped is not None:
+        sentence = f"{spec.title} will not work. {stopped.sentence}"
+        return _make(profile, spec, State.BROKEN, stopped.reason, stopped.confidence, sentence, verdict=stopped, walked=walked)
+    for need, state, at_least in (
+        (Need.REQUIRED, Meets.NOT_MET, None),
+        (Need.REQUIRED, Meets.CANNOT_TELL, None),
+        (Need.RECOMMENDED, Meets.NOT_MET, State.DEGRADED),
+    ):
+        found = next((u for u in counted if u.need is need and u.state is state), None)
+        if found is not None:
+            return _not_met(profile, spec, found, at_least, walked)
+    return _met(profile, spec, counted, walked)
+
+
+def _not_met(profile: Profile, spec: ServiceSpec, found: Unit, at_least: State | None, walked: Walk | None) -> Service:
+    verdict = found.witness.verdict if found.witness else None
+    said = verdict.sentence if verdict else ""
+    if at_least is not None:
+        over = _over(walked)
+        return _make(profile, spec, State.DEGRADED, Reason.RECOMMENDED_NOT_MET, found.confidence,
+                     f"{spec.title} will work, but not at best quality. {over}{said}", verdict=verdict, walked=walked)  # fmt: skip
+    if found.state is Meets.NOT_MET:
+        return _make(profile, spec, State.BROKEN, Reason.REQUIRED_NOT_MET, found.confidence,
+                     f"{spec.title} will not work. {said}", verdict=verdict, walked=walked)  # fmt: skip
+    reason = verdict.reason if verdict else Reason.UNPROVEN
+    return _make(profile, spec, State.UNKNOWN, reason, Confidence.NONE,
+                 f"Cannot tell whether {spec.title.lower()} will work. {said}", verdict=verdict, walked=walked)  # fmt: skip
+
+
+def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: Walk | None) -> Service:
+    """Every required unit is met and no recommended one failed: full, unless something is flagged or in doubt."""
+    doubtful = next((u for u in counted if u.need is Need.RECOMMENDED and u.state is Meets.CANNOT_TELL), None)
+    flagged = next((u for u in counted if u.flags), None)
+    partly = next((u for u in counted if u.doubt), None)
+    if flagged is not None and doubtful is None:
+        verdict = flagged.troubled.verdict if flagged.troubled else None
+        said = verdict.sentence if verdict else ""
+        who = f"{_target(flagged.troubled)}: " if flagged.troubled else ""
+        return _make(profile, spec, State.DEGRADED, flagged.flags[0], flagged.confidence,
+                     f"{spec.title} will work, but {_FLAG_WORDS[flagged.flags[0]]}. {who}{said}", verdict=verdict, walked=walked)  # fmt: skip
+    if doubtful is not None or partly is not None:
+        found = doubtful or partly
+        speaks = found.witness if found is doubtful else found.troubled if found else None
+        verdict = speaks.verdict if speaks else None
+        said = verdict.sentence if verdict else ""
+        settle = "whether over UDP or only TCP 443 cannot be told here" if doubtful else "whether everywhere cannot be told here"
+        return _make(profile, spec, State.UNKNOWN, verdict.reason if verdict else Reason.UNPROVEN, Confidence.NONE,
+                     f"{spec.title} will work; {settle}. {said}", verdict=verdict, walked=walked, at_least=State.DEGRADED)  # fmt: skip
+    proven = all(u.confidence is Confidence.PROVEN for u in counted)
+    proxied = next((u for u in counted if u.by_proxy), None)
+    way = f" It goes through the proxy. {proxied.witness.verdict.sentence}" if proxied and proxied.witness else ""
+    inferred = next((u for u in counted if u.confidence is not Confidence.PROVEN and not u.by_proxy), None)
+    doubt = f" {inferred.witness.verdict.sentence}" if inferred and inferred.witness else ""
+    return _make(profile, spec, State.FULL, Reason.ALL_MET, Confidence.PROVEN if proven else Confidence.INFERRED,
+                 f"{spec.title} {'will' if proven else 'should'} work in full. {_over(walked)}{QUALITY}{way}{doubt}", walked=walked)  # fmt: skip
+
+
+def _make(
+    profile: Profile,
+    spec: ServiceSpec,
+    state: State,
+    reason: Reason,
+    confidence: Confidence,
+    sentence: str,
+    *,
+    verdict: Verdict | None = None,
+    walked: Walk | None,
+    at_least: State | None = None,
+) -> Service:
+    works = state in (State.FULL, State.DEGRADED) or at_least is not None
+    return Service(
+        profile=profile.id,
+        profile_version=profile.version,
+        id=spec.id,
+        title=spec.title,
+        state=state,
+        at_least=at_least,
+        confidence=confidence,
+        where=None if state is State.FULL or verdict is None else verdict.where,
+        reason=reason,
+        sentence=sentence.strip(),
+        transport=walked.transport if walked and works else None,
+        walk=walked,
+        hop=None if verdict is None else verdict.hop,
+    )
+
+
+def _order(profile: Profile, results: Sequence[Result]) -> list[Requirement]:
+    """The transports in the room system's order: the group's rows, then the required TCP row; empty without a group."""
+    rows = {r.check.row for r in results}
+    group = [row for row in profile.row if row.group and row.id in rows]
+    last = [row for row in profile.row if row.id in rows and row.transport == "tcp" and row.need is Need.REQUIRED]
+    return [*group, *last[:1]] if group else []
+
+
+def _over(walked: Walk | None) -> str:
+    if walked is None or walked.transport is None:
+        return ""
+    protocol, _, port = walked.transport.partition("/")
+    return f"Media would go over {protocol.upper()} {port}. "
+
+
+def _target(result: Result | None) -> str:
+    if result is None:
+        return ""
+    check = result.check
+    return f"{check.host} at {check.address}" if check.address else f"{check.host}"

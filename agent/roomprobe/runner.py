@@ -1,0 +1,99 @@
+"""Plan → evidence: every check of a stage at once, each bounded by the run's deadline, stoppable at any moment.
+
+A check that the time or the user ended is a Skip, never a guess; a probe that raises is our own bug and ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from roomprobe import probes
+from roomprobe.evidence import Evidence, PathEvidence
+from roomprobe.model import Check, Skip
+from roomprobe.net import Net
+from roomprobe.net.flow import FlowSpec
+from roomprobe.net.survey import survey
+from roomprobe.outcome import Reason
+
+OUT_OF_TIME = Skip(reason=Reason.TIME, sentence="not done: the time of this run was over (--timeout).")
+STOPPED = Skip(reason=Reason.INTERRUPTED, sentence="not done: the run was stopped.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Clock:
+    """When a run has to end (monotonic seconds) and whether somebody wants it to end now."""
+
+    deadline: float
+    stop: asyncio.Event
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, never below zero; zero once stopped."""
+        return 0.0 if self.stop.is_set() else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def why(self) -> Skip:
+        """Why a check that could not end did not."""
+        return STOPPED if self.stop.is_set() else OUT_OF_TIME
+
+
+async def _until_over(tasks: Sequence[asyncio.Task[object]], clock: Clock, done: Callable[[int], None]) -> None:
+    """Waits for the tasks, the deadline or the stop, whichever is first; what is left is cancelled and awaited."""
+    stop = asyncio.create_task(clock.stop.wait())
+    pending: set[asyncio.Task[object]] = set(tasks)
+    try:
+        while pending and clock.left > 0:
+            ended, _ = await asyncio.wait({*pending, stop}, timeout=clock.left, return_when=asyncio.FIRST_COMPLETED)
+            pending -= ended
+            done(len(tasks) - len(pending))
+    finally:
+        for task in (*pending, stop):
+            task.cancel()
+        await asyncio.gather(*pending, stop, return_exceptions=True)
+
+
+async def run_checks(
+    checks: Sequence[Check], net: Net, clock: Clock, done: Callable[[int], None]
+) -> dict[str, Evidence | Skip]:
+    """Evidence by check id, or the Skip of a check that could not be done. Checks planned as skipped are left alone."""
+    tasks: dict[str, asyncio.Task[object]] = {}
+    for check in checks:
+        if check.skip is None:
+            tasks[check.id] = asyncio.create_task(probes.load(check.kind).run(check, net), name=check.id)  # type: ignore[arg-type]
+    if tasks:
+        await _until_over(list(tasks.values()), clock, done)
+    found: dict[str, Evidence | Skip] = {}
+    for check in checks:
+        if check.skip is not None:
+            found[check.id] = check.skip
+        else:
+            task = tasks[check.id]
+            found[check.id] = clock.why if task.cancelled() else task.result()  # type: ignore[assignment]
+    return found
+
+
+async def run_surveys(
+    wanted: dict[str, tuple[FlowSpec, ...]], net: Net, clock: Clock, done: Callable[[int], None]
+) -> dict[str, PathEvidence]:
+    """The ladders of each address: one address after the other within a family, the families side by side.
+
+    Routers limit their answers per host, so two surveys through the same routers would starve each other.
+    """
+    found: dict[str, PathEvidence] = {}
+
+    async def one_family(addresses: Sequence[str]) -> None:
+        for number, address in enumerate(addresses):
+            share = clock.left / (len(addresses) - number)
+            found[address] = await survey(address, wanted[address], net, time.monotonic() + share)
+
+    families = [[a for a in wanted if (":" in a) == v6] for v6 in (False, True)]
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(one_family(f)) for f in families if f]  # type: ignore[arg-type]
+    if tasks:
+        await _until_over(tasks, clock, lambda _: done(len(found)))
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+    return found

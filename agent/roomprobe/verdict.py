@@ -1,0 +1,304 @@
+"""From first verdicts to final ones: what ladders, siblings, legacy and vantage change. Pure, and replayable.
+
+A probe's own judge speaks of its own evidence alone. Here the survey of the same address is held against it, line by line as
+the table "A silent UDP port" of the requirement rows (docs/probes/path.md) says.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from roomprobe import ladder
+from roomprobe.evidence import Flow, PathEvidence
+from roomprobe.facts import Facts
+from roomprobe.icmp import REASONS, WORDS, is_v6, meaning
+from roomprobe.model import Check, Hop, Place, Verdict
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.site import between, named, outside, where_between, where_sender
+
+NEEDS_PATH = frozenset({Outcome.UNANSWERED, Outcome.REFUSED, Outcome.REJECTED, Outcome.INTERCEPTED})
+_NOT_A_PATH = frozenset(
+    {
+        Reason.GATEWAY_SILENT,
+        Reason.PROXY_FAILS,
+        Reason.PROXY_SILENT,
+        Reason.PROXY_REFUSES,
+        Reason.PROXY_AUTHENTICATION,
+        Reason.WILDCARD_DNS,
+        Reason.NO_ADDRESS,
+    }
+)
+
+
+def needs_path(check: Check, first: Verdict) -> bool:
+    """Whether a survey of the path can say more about this check than its own evidence does."""
+    direct = check.kind in ("tls", "tcp", "udp") and check.via == "direct" and check.address is not None
+    return direct and first.outcome in NEEDS_PATH and first.reason not in _NOT_A_PATH
+
+
+def refine(check: Check, first: Verdict, path: PathEvidence | None, facts: Facts) -> Verdict:
+    """The final verdict of a check: `path` is the survey of its address, or None when there was none."""
+    flow = None if path is None else _flow(check, path)
+    if path is None or flow is None or not needs_path(check, first):
+        return first
+    if first.outcome is Outcome.INTERCEPTED:
+        return _intercepted(check, first, path, flow, facts)
+    if first.reason is Reason.HANDSHAKE_ONLY:
+        return _handshake_only(check, first, path, flow, facts)
+    foreign = ladder.foreign_icmp(flow, path.address)
+    if foreign is not None or first.outcome is Outcome.REJECTED:
+        return _rejected_by_icmp(check, first, path, flow, facts)
+    if first.outcome is Outcome.REFUSED or ladder.refusal_ttl(flow, path.address) is not None:
+        return _refused(check, first, path, flow, facts)
+    if any(step.result == "answer" for step in flow.steps):
+        return _late_answer(check, path, flow)
+    if first.reason is Reason.NATIVE_ONLY:
+        return _native_only(check, first, path, flow, facts)
+    return _silent(check, first, path, flow, facts)
+
+
+def cap(verdict: Verdict, check: Check, *, legacy: bool, pinned: bool, elsewhere: bool) -> Verdict:
+    """Confidence capped at inferred: at a legacy name that the site did not vouch for, or judged from another port."""
+    doubt = elsewhere or (legacy and not check.overridden and not pinned)
+    if doubt and verdict.confidence is Confidence.PROVEN and verdict.outcome not in (Outcome.SKIPPED, Outcome.FAULT):
+        return msgspec.structs.replace(verdict, confidence=Confidence.INFERRED)
+    return verdict
+
+
+def _flow(check: Check, path: PathEvidence) -> Flow | None:
+    payload = "opaque" if check.transport == "udp" else None
+    return ladder.find(path, check.transport or "", check.port or 0, payload)
+
+
+def _what(check: Check) -> str:
+    return f"{(check.transport or '').upper()} {check.port}"
+
+
+def _place_of(path: PathEvidence, ttl: int, target: str) -> Place:
+    """The device at a distance as the other flows named it; the target itself where nobody did."""
+    known = ladder.place(path, ttl)
+    return known if known.address or ttl < ladder.floor(path) else Place(distance=ttl, address=target)
+
+
+def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    edge = ladder.boundary(path, flow)
+    last = ladder.last_hop(flow)
+    if edge is not None:
+        hop = Hop(last_answering=last or Place(distance=0), next_on_control=ladder.place(path, edge))
+        if not ladder.proven_silent(path, flow, edge):
+            return _replace(
+                first,
+                reason=Reason.LOSS,
+                hop=hop,
+                sentence=f"Cannot tell: {_what(check)} looks silent {between(hop, facts)}, but packets are lost on this path "
+                "(or the time was too short to repeat them often enough), so that may be chance.",
+            )
+        return Verdict(
+            outcome=Outcome.FILTERED,
+            confidence=Confidence.PROVEN,
+            reason=Reason.PATH_ENDS,
+            where=where_between(hop.last_answering, hop.next_on_control, facts),
+            hop=hop,
+            sentence=f"{_what(check)} gets no further than {named(hop.last_answering, facts)}; the next router, "
+            f"{named(hop.next_on_control, facts)}, answers other traffic to the same address but not this. "
+            "One of the two drops it.",
+        )
+    if any(other.payload == flow.payload and other.transport == flow.transport for other in ladder.others(path, flow)) and (
+        ladder.proven_silent(path, flow, ladder.FULL_TTL)
+    ):
+        hop = Hop(last_answering=last, next_on_control=Place(distance=ladder.full_length(path, flow), address=path.address))
+        return Verdict(
+            outcome=Outcome.FILTERED,
+            confidence=Confidence.INFERRED,
+            reason=Reason.SIBLING_ANSWERS,
+            where=where_between(last, hop.next_on_control, facts) if last and outside(last.address, facts) else Where.UNKNOWN,
+            hop=hop,
+            sentence=f"{_what(check)} stays silent, while the same address answers the same packet on another port. "
+            f"It gets as far as {named(last, facts)}; beyond that it is dropped, or the far end ignores this port.",
+        )
+    return _passes(check, first, path, flow, facts)
+
+
+def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    last = ladder.last_hop(flow)
+    control = ladder.reached_by_control(path, flow)
+    if check.transport == "udp" and last is not None and control and outside(last.address, facts):
+        return Verdict(
+            outcome=Outcome.PASSES,
+            confidence=Confidence.INFERRED,
+            reason=Reason.LEAVES_SITE,
+            hop=Hop(last_answering=last),
+            sentence=f"{_what(check)} leaves the site: it is not blocked before {named(last, facts)}, as far as any traffic to "
+            "this address can be followed. Beyond that is unknown; the far end does not answer strangers.",
+        )
+    if last is None and not ladder.routers(ladder.others(path, flow)):
+        why = "the routers on the way do not report anything, so silence cannot be told from blocking"
+        reason = Reason.SILENCE
+    elif not control:
+        why = f"nothing else at this address answers either; the last device heard is {named(last, facts)}"
+        reason = Reason.SILENCE
+    else:
+        why = f"the last device heard is {named(last, facts)}, and that is not known to be outside the site"
+        reason = Reason.UNPROVEN
+    return _replace(first, reason=reason, hop=Hop(last_answering=last) if last else None, where=Where.UNKNOWN,
+                    sentence=f"Cannot tell: {_what(check)} gets no answer, and {why}.")  # fmt: skip
+
+
+def _late_answer(check: Check, path: PathEvidence, flow: Flow) -> Verdict:
+    answer = next(step for step in flow.steps if step.result == "answer")
+    if check.transport == "udp":
+        return Verdict(
+            outcome=Outcome.OPEN,
+            confidence=Confidence.PROVEN,
+            reason=Reason.ANSWERED,
+            rtt_ms=answer.ms,
+            sentence=f"{_what(check)} is answered by the far end, but only after repeats: packets are lost on this path.",
+        )
+    return Verdict(
+        outcome=Outcome.UNANSWERED,
+        confidence=Confidence.NONE,
+        reason=Reason.LOSS,
+        where=Where.UNKNOWN,
+        sentence=f"Cannot tell: {_what(check)} did not answer in time at first, and connected later: "
+        "packets are lost on this path.",
+    )
+
+
+def _refused(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    ttl = ladder.refusal_ttl(flow, path.address)
+    reset = check.transport == "tcp"
+    reason = Reason.RESET if reset else Reason.PORT_UNREACHABLE
+    word = "reset" if reset else "refused"
+    if ttl is not None and ttl < ladder.floor(path):
+        hop = Hop(
+            last_answering=ladder.place(path, ttl - 1),
+            next_on_control=ladder.place(path, ttl),
+            sender=Place(distance=None, address=None) if ttl > 1 else ladder.place(path, 1),
+        )
+        return Verdict(
+            outcome=Outcome.REJECTED,
+            confidence=Confidence.PROVEN,
+            reason=reason,
+            where=where_between(hop.last_answering, hop.next_on_control, facts),
+            hop=hop,
+            sentence=f"{_what(check)} is {word} in the far end's name by a device on the way, {between(hop, facts)}: the refusal "
+            "comes back before a packet could have reached the far end.",
+        )
+    length = ladder.full_length(path, flow)
+    if ttl is not None and length is not None and ttl >= length:
+        return Verdict(
+            outcome=Outcome.CLOSED,
+            confidence=Confidence.INFERRED,
+            reason=Reason.PORT_CLOSED,
+            where=Where.FAR_END,
+            rtt_ms=first.rtt_ms,
+            hop=Hop(sender=Place(distance=length, address=path.address)),
+            sentence=f"{_what(check)} reaches the far end, and the far end itself says that nothing listens there. "
+            "The network lets it through.",
+        )
+    return _replace(
+        first,
+        outcome=Outcome.REFUSED,
+        confidence=Confidence.NONE,
+        reason=reason,
+        where=Where.UNKNOWN,
+        sentence=f"{_what(check)} is {word}, and by whom cannot be told: how long the path to the far end is could not be seen.",
+    )
+
+
+def _rejected_by_icmp(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    step = ladder.foreign_icmp(flow, path.address)
+    address = step.address if step else (first.hop.sender.address if first.hop and first.hop.sender else None)
+    distance = ladder.distance_of(path, address)
+    sender = Place(distance=distance, address=address)
+    reason, said = first.reason, "refuses it"
+    if step is not None and step.icmp is not None:
+        what = meaning(*step.icmp, is_v6(path.address))
+        reason, said = REASONS.get(what, first.reason), WORDS.get(what, said)
+    last = ladder.place(path, distance) if distance else ladder.last_hop(flow)
+    return Verdict(
+        outcome=Outcome.REJECTED,
+        confidence=Confidence.PROVEN,
+        reason=reason,
+        where=where_sender(address, path.address, facts),
+        hop=Hop(last_answering=last, sender=sender),
+        sentence=f"{_what(check)} is refused on the way: {named(sender, facts)} {said}.",
+    )
+
+
+def _short_answer(path: PathEvidence, flow: Flow) -> int | None:
+    """The TTL of an answer that came back before a packet could have reached the target."""
+    ttl = ladder.answer_ttl(flow)
+    return ttl if ttl is not None and ttl < ladder.floor(path) else None
+
+
+def _intercepted(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    ttl = _short_answer(path, flow)
+    if ttl is None:
+        return first
+    sender = ladder.place(path, ttl)
+    return _replace(
+        first,
+        where=where_sender(sender.address, None, facts),
+        hop=Hop(sender=sender),
+        sentence=f"{first.sentence} It stands at {named(sender, facts)}: the connection is accepted there already.",
+    )
+
+
+def _handshake_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    ttl = _short_answer(path, flow)
+    if ttl is not None:
+        sender = ladder.place(path, ttl)
+        return Verdict(
+            outcome=Outcome.INTERCEPTED,
+            confidence=Confidence.PROVEN,
+            reason=Reason.HANDSHAKE_SHORT,
+            where=where_sender(sender.address, None, facts),
+            hop=Hop(sender=sender),
+            sentence=f"{_what(check)} is accepted by {named(sender, facts)}, before it could have reached the far end; "
+            "a device there completes connections itself.",
+        )
+    answer = ladder.answer_ttl(flow)
+    before = None if answer is None else ladder.place(path, answer - 1)
+    length = ladder.full_length(path, flow)
+    if answer is not None and (answer == length or (before is not None and outside(before.address, facts))):
+        return Verdict(
+            outcome=Outcome.REACHED,
+            confidence=Confidence.INFERRED,
+            reason=Reason.HANDSHAKE_ONLY,
+            rtt_ms=first.rtt_ms,
+            hop=Hop(last_answering=before),
+            sentence=f"{_what(check)} is accepted at the far end's distance (hop {answer}), but what answers there does not "
+            "finish the conversation, so who it is cannot be verified.",
+        )
+    return first
+
+
+def _native_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
+    for other in ladder.others(path, flow):
+        if other.port == flow.port and other.transport == "udp" and other.payload != flow.payload:
+            ttl = _short_answer(path, other)
+            if ttl is not None:
+                sender = ladder.place(path, ttl)
+                return Verdict(
+                    outcome=Outcome.INTERCEPTED,
+                    confidence=Confidence.PROVEN,
+                    reason=Reason.NATIVE_ONLY,
+                    where=where_sender(sender.address, None, facts),
+                    hop=Hop(sender=sender),
+                    rtt_ms=first.rtt_ms,
+                    sentence=f"{_what(check)} is answered only in the port's usual protocol ({(other.payload or '').upper()}), and by "
+                    f"{named(sender, facts)} in the far end's place. The tunnel does not get through.",
+                )
+    judged = _silent(check, first, path, flow, facts)
+    if judged.outcome is Outcome.FILTERED:
+        return _replace(
+            judged,
+            reason=Reason.NATIVE_ONLY,
+            sentence=f"{judged.sentence} Only the port's usual protocol is answered.",
+        )
+    return first
+
+
+def _replace(verdict: Verdict, **changes: object) -> Verdict:
+    return msgspec.structs.replace(verdict, **changes)
