@@ -1,11 +1,27 @@
-"""The site configuration: what a site says about itself, read strictly from TOML.
+"""The site configuration: what a site says about itself, read strictly from TOML (docs/configuration.md).
 
 Every key is optional and an unknown one is refused; `load` turns each mistake into one sentence (ConfigError).
+The table RULES says what each key may hold; a test holds it against the sections.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import msgspec
+
+from roomprobe import values
+from roomprobe.options import Options
+from roomprobe.text import escape
+
+SYSTEM_DIRECTORY = Path("/etc/roomprobe")
+MOST_BYTES = 256 * 1024
 
 
 class ConfigError(Exception):
@@ -54,3 +70,177 @@ class Config(Section):
     network: NetworkSection = NetworkSection()
     profiles: ProfilesSection = ProfilesSection()
     targets: dict[str, tuple[str, ...]] = {}
+
+
+RULES: dict[str, dict[str, values.Rule]] = {
+    "site": {
+        "org": values.label,
+        "domain": values.hostname,
+        "site": values.text,
+        "room": values.text,
+        "prefixes": values.many(values.prefix),
+        "room_system": values.address,
+        "attest": values.many(values.text),
+    },
+    "network": {
+        "interface": values.interface,
+        "resolvers": values.many(values.address),
+        "proxy": values.proxy,
+        "ca_file": values.text,
+        "rate_per_s": values.whole(1, 10_000),
+        "burst": values.whole(1, 10_000),
+    },
+    "profiles": {
+        "enabled": values.many(values.text, least=1),
+        "opt_in": values.many(values.text),
+        "pins": values.by_name(values.many(values.fingerprint, least=1)),
+    },
+}
+_TARGETS = values.by_name(values.many(values.address, least=1))
+
+# Names that later releases read; accepting one now without acting on it would promise what does not happen.
+NOT_USED_YET = frozenset(
+    {"site.ad_domain", "site.codec", "site.room_mailbox", "site.windows_host"}
+    | {"roles", "reflector", "peer", "collector", "schedule"}
+)
+
+
+def files(
+    directories: Sequence[Path] | None = None, *, explicit: Path | None = None, env: Mapping[str, str] | None = None
+) -> tuple[Path, ...]:
+    """The configuration files that `load` reads, in order; each directory holds roomprobe.toml and conf.d/*.toml."""
+    if explicit is not None:
+        return (explicit,)
+    found: list[Path] = []
+    for directory in default_directories(env or {}) if directories is None else directories:
+        try:
+            main = directory / "roomprobe.toml"
+            found += [main] if main.exists() else []
+            found += sorted(p for p in (directory / "conf.d").glob("*.toml"))
+        except OSError as error:
+            raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
+    return tuple(found)
+
+
+def default_directories(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where configuration stands: the system's directory, and for a plain user the XDG one after it, so that it wins."""
+    if os.geteuid() == 0:
+        return (SYSTEM_DIRECTORY,)
+    base = env.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):  # XDG base directory specification: a relative path is to be ignored
+        base = env["HOME"] + "/.config" if env.get("HOME", "").startswith("/") else ""
+    return (SYSTEM_DIRECTORY, Path(base) / "roomprobe") if base else (SYSTEM_DIRECTORY,)
+
+
+def load(
+    directories: Sequence[Path] | None = None, *, explicit: Path | None = None, env: Mapping[str, str] | None = None
+) -> Config:
+    """The configuration of `files(...)` merged in order: a later key replaces an earlier one. ConfigError for a mistake."""
+    merged: dict[str, dict[str, Any]] = {}
+    for path in files(directories, explicit=explicit, env=env):
+        for section, keys in _checked(path, read_toml(path)).items():
+            merged.setdefault(section, {}).update(keys)
+    return msgspec.convert(merged, Config)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file of at most MOST_BYTES; ConfigError when it is missing, not a regular file, not UTF-8 or not TOML."""
+    name = escape(str(path))
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes to would otherwise wait for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{name} is not a regular file; a TOML file is needed.")
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        if isinstance(error, IsADirectoryError):
+            raise ConfigError(f"{name} is a directory; a TOML file is needed.") from None
+        raise ConfigError(f"{name} cannot be read ({error.strerror}).") from None
+    except ValueError:
+        raise ConfigError(f"{name} is not a file name.") from None
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"{name} is larger than {MOST_BYTES // 1024} KiB, the most that is read.")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{name}, line {line}: not UTF-8 text; save the file as UTF-8.") from None
+    except RecursionError:
+        raise ConfigError(f"{name} is nested too deeply.") from None
+    except ValueError as error:
+        raise ConfigError(f"{name}: not valid TOML: {escape(str(error))}.") from None
+
+
+def unknown(what: str, word: str, allowed: Iterable[str]) -> str:
+    """The sentence for a word that is not in a closed list: the nearest one and all that are allowed."""
+    names = sorted(set(allowed))
+    near = difflib.get_close_matches(word, names, 1)
+    hint = f" (did you mean {escape(near[0])}?)" if near else ""
+    return f'{what} "{escape(word, 60)}"{hint}; allowed: {escape(", ".join(names) or "none", 1000)}.'
+
+
+def _checked(path: Path, raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The file's sections with every value in its normal form."""
+    name = escape(str(path))
+    done: dict[str, dict[str, Any]] = {}
+    for section, keys in raw.items():
+        if section in NOT_USED_YET:
+            raise ConfigError(f"{name}: [{section}] is not used by this release; remove it.")
+        if section != "targets" and section not in RULES:
+            raise ConfigError(f"{name}: {unknown('unknown key', section, [*RULES, 'targets'])}")
+        if not isinstance(keys, dict):
+            raise ConfigError(f"{name}: {section} must be a table, written [{section}], not {values.shown(keys)}.")
+        if section == "targets":
+            done[section] = check(name, "targets", _TARGETS, keys)
+            continue
+        for key in keys:
+            if f"{section}.{key}" in NOT_USED_YET:
+                raise ConfigError(f"{name}: {section}.{key} is not used by this release; remove it.")
+            if key not in RULES[section]:
+                raise ConfigError(f"{name}: {unknown(f'unknown key in [{section}]:', key, RULES[section])}")
+        done[section] = {k: check(name, f"{section}.{k}", RULES[section][k], v) for k, v in keys.items()}
+    if "ca_file" in done.get("network", {}):
+        done["network"]["ca_file"] = _certificates(name, path.parent / done["network"]["ca_file"])
+    return done
+
+
+def check(source: str, key: str, rule: values.Rule, value: Any) -> Any:
+    """`value` as `rule` allows it, or a ConfigError that names source and key."""
+    try:
+        return rule(value)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {key} {error}.") from None
+
+
+def _certificates(name: str, path: Path) -> str:
+    """The absolute path of a readable PEM file with at least one certificate; relative ones start beside the file."""
+    import ssl  # only a site with its own issuers pays for it
+
+    shown = f"{name}: network.ca_file must be a readable file of PEM certificates, and {escape(str(path))}"
+    try:
+        if not path.is_file():
+            raise ConfigError(f"{shown} is not a file.")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ConfigError(f"{shown} holds none.") from None
+    except OSError as error:
+        raise ConfigError(f"{shown} cannot be read ({error.strerror}).") from None
+    return str(path.absolute())
+
+
+def with_options(config: Config, options: Options) -> Config:
+    """The configuration with the flags laid over it: flags win, `--opt-in` adds. ConfigError for a bad flag value."""
+    site = {k: getattr(options, k) for k in ("org", "domain", "room") if getattr(options, k) is not None}
+    site = {k: check("command line", f"--{k}", RULES["site"][k], v) for k, v in site.items()}
+    network = {}
+    if options.interface is not None:
+        network["interface"] = check("command line", "--interface", values.interface, options.interface)
+    opt_in = check("command line", "--opt-in", values.many(values.text), [*config.profiles.opt_in, *options.opt_in])
+    return msgspec.structs.replace(
+        config,
+        site=msgspec.structs.replace(config.site, **site),
+        network=msgspec.structs.replace(config.network, **network),
+        profiles=msgspec.structs.replace(
+            config.profiles, enabled=tuple(dict.fromkeys(options.profiles)) or config.profiles.enabled, opt_in=opt_in
+        ),
+    )

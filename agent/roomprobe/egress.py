@@ -21,7 +21,7 @@ _ALIVE = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 _HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSED})
 
 
-class NoEgress(Frozen):
+class NoEgress(Frozen, kw_only=True):
     """Everything ends behind `hop.last_answering`."""
 
     hop: Hop

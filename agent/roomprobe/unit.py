@@ -14,7 +14,7 @@ from roomprobe.model import Frozen, Result
 from roomprobe.outcome import Confidence, Need, Reason
 
 
-class Unit(Frozen):
+class Unit(Frozen, kw_only=True):
     """`flags`: met, but not everywhere (some-addresses, one-family, some-resolvers). `doubt`: met, but for a part that
     cannot be told. `witness`: the result that speaks for the unit; `troubled` the one behind a flag or a doubt."""
 
@@ -30,7 +30,7 @@ class Unit(Frozen):
     members: tuple[Result, ...] = ()
 
 
-class _Part(Frozen):
+class _Part(Frozen, kw_only=True):
     """A unit's state over a part of its results (one address, one family, one resolver)."""
 
     state: Meets

@@ -1,0 +1,207 @@
+"""Every line of the table "A silent UDP port", and the arithmetic behind it, on evidence written by hand."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from roomprobe import ladder
+from roomprobe.evidence import Step
+from roomprobe.facts import Facts
+from roomprobe.model import Hop, Place
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.verdict import cap, needs_path, refine
+from tests.verdicts.build import CORE, FACTS, FW, ISP, TARGET, check, path, repeats, steps, tcp_flow, udp_flow, verdict
+
+SILENT = verdict(Outcome.UNANSWERED, Reason.SILENCE)
+REFUSED = verdict(Outcome.REFUSED, Reason.PORT_UNREACHABLE)
+CONTROL = tcp_flow(steps(3, "answer", sender=TARGET))
+F2 = check("F2", "tcp", 443)
+
+
+def repeated(hops: int, rounds: int = 6):
+    """A suspect silent after `hops`, repeated at the boundary, with a control that is answered in every round."""
+    suspect = udp_flow(steps(hops) + repeats(hops + 1, rounds))
+    router = (FW, ISP, CORE)[hops]
+    control = tcp_flow(CONTROL.steps + repeats(hops + 1, rounds, "hop", router))
+    return path(suspect, control)
+
+
+@pytest.mark.parametrize(("hops", "last", "following"), [(0, None, FW), (1, FW, ISP), (2, ISP, CORE)])
+def test_ladder_that_ends_early_is_filtered_between_two_hops(hops, last, following):
+    got = refine(check(), SILENT, repeated(hops), FACTS)
+    assert (got.outcome, got.confidence, got.reason) == (Outcome.FILTERED, Confidence.PROVEN, Reason.PATH_ENDS)
+    assert (got.hop.last_answering.distance, got.hop.last_answering.address) == (hops, last)
+    assert (got.hop.next_on_control.distance, got.hop.next_on_control.address) == (hops + 1, following)
+
+
+def test_too_few_repeats_are_never_filtered():
+    got = refine(check(), SILENT, repeated(1, rounds=2), FACTS)
+    assert (got.outcome, got.reason) == (Outcome.UNANSWERED, Reason.LOSS)
+
+
+def test_loss_on_the_control_asks_for_more_repeats():
+    flow = udp_flow(steps(1) + repeats(2, 8))
+    lossy = tuple(Step(ttl=2, round=r, result="hop" if r % 2 else "silent", address=ISP) for r in range(1, 9))
+    one = path(flow, tcp_flow(CONTROL.steps + lossy))
+    assert ladder.trials(one, flow, 2) == 5 and ladder.loss(one, flow, 2) > 0.4
+    assert refine(check(), SILENT, one, FACTS).outcome is Outcome.UNANSWERED
+
+
+def test_one_answer_at_the_boundary_undoes_the_silence():
+    flow = udp_flow(steps(1) + repeats(2, 7) + (Step(ttl=2, round=8, result="hop", address=ISP),))
+    one = path(flow, tcp_flow(CONTROL.steps + repeats(2, 8, "hop", ISP)))
+    assert not ladder.proven_silent(one, flow, 2)
+    assert ladder.last_hop(flow) == Place(distance=2, address=ISP)
+
+
+def test_same_last_hop_outside_the_site_passes():
+    got = refine(check(), SILENT, path(udp_flow(steps(3)), CONTROL), FACTS)
+    assert (got.outcome, got.confidence, got.where) == (Outcome.PASSES, Confidence.INFERRED, None)
+    assert got.hop.last_answering == Place(distance=3, address=CORE)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        msgspec.structs.replace(FACTS, prefixes=("192.168.50.0/24", "198.51.100.0/24")),
+        msgspec.structs.replace(FACTS, addresses=("192.0.2.10",)),
+        Facts(),
+    ],
+)
+def test_passes_is_never_claimed_from_a_hop_that_may_be_inside(facts):
+    got = refine(check(), SILENT, path(udp_flow(steps(3)), CONTROL), facts)
+    assert (got.outcome, got.reason) == (Outcome.UNANSWERED, Reason.UNPROVEN)
+
+
+def test_passes_needs_a_control_that_works():
+    dead = tcp_flow(steps(3), role="suspect")
+    assert refine(check(), SILENT, path(udp_flow(steps(3)), dead), FACTS).outcome is Outcome.UNANSWERED
+
+
+def test_silent_routers_are_unanswered():
+    got = refine(check(), SILENT, path(udp_flow(steps(0)), tcp_flow(steps(0, "answer", sender=TARGET))), FACTS)
+    assert (got.outcome, got.reason, got.where) == (Outcome.UNANSWERED, Reason.SILENCE, Where.UNKNOWN)
+
+
+def test_a_sibling_that_answers_makes_a_proven_silence_filtered_but_only_inferred():
+    suspect = udp_flow(steps(3) + repeats(ladder.FULL_TTL, 6))
+    sibling = udp_flow(
+        steps(3, "answer", sender=TARGET) + repeats(ladder.FULL_TTL, 6, "answer", TARGET), 123, "control", ports=(1, 2)
+    )
+    got = refine(check(), SILENT, path(suspect, sibling, CONTROL), FACTS)
+    assert (got.outcome, got.confidence, got.reason) == (Outcome.FILTERED, Confidence.INFERRED, Reason.SIBLING_ANSWERS)
+    few = udp_flow(steps(3) + repeats(ladder.FULL_TTL, 3))
+    assert refine(check(), SILENT, path(few, sibling, CONTROL), FACTS).outcome is Outcome.PASSES
+
+
+def test_port_unreachable_at_full_length_is_closed():
+    flow = udp_flow(steps(3, "icmp", sender=TARGET, icmp=(3, 3)))
+    got = refine(check(), REFUSED, path(flow, CONTROL), FACTS)
+    assert (got.outcome, got.where) == (Outcome.CLOSED, Where.FAR_END)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_port_unreachable_at_a_shorter_ttl_is_forged(at):
+    flow = udp_flow(steps(at - 1, "icmp", at=at, sender=TARGET, icmp=(3, 3)))
+    got = refine(check(), REFUSED, path(flow, CONTROL), FACTS)
+    assert got.outcome is Outcome.REJECTED
+    assert got.hop.next_on_control.distance == at
+
+
+def test_refusal_without_known_length_is_refused():
+    flow = udp_flow(steps(3, "icmp", sender=TARGET, icmp=(3, 3)))
+    for control in (tcp_flow(steps(3), role="suspect"), tcp_flow(steps(0, "answer", at=4, sender=TARGET))):
+        bare = udp_flow(steps(0, "icmp", sender=TARGET, icmp=(3, 3)))
+        assert refine(check(), REFUSED, path(bare, control), FACTS).outcome is Outcome.REFUSED
+    assert refine(check(), REFUSED, path(flow, tcp_flow(steps(3), role="suspect")), FACTS).outcome is Outcome.REFUSED
+
+
+def test_an_answer_lost_at_its_own_distance_does_not_lengthen_the_path():
+    late = tcp_flow(steps(2, "answer", at=5, sender=TARGET))
+    flow = udp_flow(steps(2, "icmp", at=4, sender=TARGET, icmp=(3, 3)))
+    assert refine(check(), REFUSED, path(flow, late), FACTS).outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("code", [9, 10, 13])
+def test_admin_prohibited_names_the_sender_and_its_distance(code):
+    flow = udp_flow(steps(2, "icmp", at=3, sender=ISP, icmp=(3, code)))
+    first = verdict(Outcome.REJECTED, Reason.ADMIN_PROHIBITED, hop=Hop(sender=Place(address=ISP)))
+    got = refine(check(), first, path(flow, CONTROL), FACTS)
+    assert (got.outcome, got.reason) == (Outcome.REJECTED, Reason.ADMIN_PROHIBITED)
+    assert got.hop.sender == Place(distance=2, address=ISP)
+
+
+def test_port_unreachable_by_another_address_is_rejected():
+    flow = udp_flow(steps(1, "icmp", at=2, sender=FW, icmp=(3, 3)))
+    got = refine(check(), verdict(Outcome.REJECTED, Reason.PORT_UNREACHABLE), path(flow, CONTROL), FACTS)
+    assert (got.outcome, got.hop.sender, got.where) == (Outcome.REJECTED, Place(distance=1, address=FW), Where.LAN)
+
+
+def test_tcp_reset_before_the_far_end_is_rejected_and_at_it_closed():
+    first = verdict(Outcome.REFUSED, Reason.RESET)
+    control = udp_flow(steps(3, "answer", sender=TARGET), role="control", ports=(1, 2))
+    early = tcp_flow(steps(1, "refused", at=2), role="suspect")
+    got = refine(F2, first, path(early, control), FACTS)
+    assert (got.outcome, got.reason) == (Outcome.REJECTED, Reason.RESET)
+    assert (got.hop.last_answering.address, got.hop.next_on_control.address) == (FW, ISP)
+    full = tcp_flow(steps(3, "refused"), role="suspect")
+    assert refine(F2, first, path(full, control), FACTS).outcome is Outcome.CLOSED
+
+
+def test_handshake_completed_short_of_the_far_end_is_intercepted():
+    first = verdict(Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY)
+    control = udp_flow(steps(3), role="control")
+    short = tcp_flow(steps(0, "answer", at=1, sender=TARGET), role="suspect")
+    got = refine(F2, first, path(short, control), FACTS)
+    assert (got.outcome, got.reason, got.hop.sender) == (
+        Outcome.INTERCEPTED,
+        Reason.HANDSHAKE_SHORT,
+        Place(distance=1, address=FW),
+    )
+    full = tcp_flow(steps(3, "answer", sender=TARGET), role="suspect")
+    assert refine(F2, first, path(full, control), FACTS).outcome is Outcome.REACHED
+    near = tcp_flow(steps(0, "answer", at=1, sender=TARGET), role="suspect")
+    assert refine(F2, first, path(near, udp_flow(steps(0), role="control")), FACTS).outcome is Outcome.UNANSWERED
+
+
+def test_native_answer_alone_never_meets_the_tunnel():
+    first = verdict(Outcome.UNANSWERED, Reason.NATIVE_ONLY)
+    f7 = check("F7", port=123)
+    opaque = udp_flow(steps(0) + repeats(1, 6), 123)
+    native = udp_flow(steps(0, "answer", at=1, sender=TARGET), 123, "control", "ntp", ports=(1, 2))
+    control = tcp_flow(CONTROL.steps + repeats(1, 6, "hop", FW))
+    got = refine(f7, first, path(opaque, native, control), FACTS)
+    assert (got.outcome, got.reason, got.hop.sender.distance) == (Outcome.INTERCEPTED, Reason.NATIVE_ONLY, 1)
+    far = udp_flow(steps(3, "answer", sender=TARGET), 123, "control", "ntp", ports=(1, 2))
+    silent = udp_flow(steps(3), 123)
+    got = refine(f7, first, path(silent, far, CONTROL), FACTS)
+    assert got.reason is Reason.NATIVE_ONLY and got.outcome is Outcome.UNANSWERED
+
+
+def test_a_late_answer_to_the_same_packet_is_open():
+    flow = udp_flow(steps(3) + (Step(ttl=64, round=2, result="answer", address=TARGET, ms=2.0),))
+    assert refine(check(), SILENT, path(flow, CONTROL), FACTS).outcome is Outcome.OPEN
+
+
+def test_only_direct_checks_in_trouble_ask_for_a_path():
+    assert needs_path(check(), SILENT)
+    assert not needs_path(check(), verdict(Outcome.OPEN, Reason.ANSWERED))
+    assert not needs_path(check(), verdict(Outcome.UNANSWERED, Reason.GATEWAY_SILENT))
+    assert not needs_path(check(via="proxy"), SILENT)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"legacy": True, "pinned": False, "elsewhere": False}, Confidence.INFERRED),
+        ({"legacy": True, "pinned": True, "elsewhere": False}, Confidence.PROVEN),
+        ({"legacy": False, "pinned": False, "elsewhere": True}, Confidence.INFERRED),
+        ({"legacy": False, "pinned": False, "elsewhere": False}, Confidence.PROVEN),
+    ],
+)
+def test_confidence_is_capped_at_a_legacy_name_and_from_another_port(flags, expected):
+    assert cap(verdict(Outcome.OPEN, Reason.ANSWERED), check(), **flags).confidence is expected
+    overridden = msgspec.structs.replace(check(), overridden=True)
+    only_legacy = {"legacy": True, "pinned": False, "elsewhere": False}
+    assert cap(verdict(Outcome.OPEN, Reason.ANSWERED), overridden, **only_legacy).confidence is Confidence.PROVEN
