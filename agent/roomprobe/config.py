@@ -32,7 +32,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of every table of the configuration."""
 
 
-class SiteSection(Section):
+class SiteSection(Section, frozen=True):
     """Who and where. `prefixes` are the site's own networks in CIDR form; `room_system` its address."""
 
     org: str | None = None
@@ -44,7 +44,7 @@ class SiteSection(Section):
     attest: tuple[str, ...] = ()
 
 
-class NetworkSection(Section):
+class NetworkSection(Section, frozen=True):
     """`resolvers` replace those of the system; `proxy` is http://host:port; `ca_file` adds issuers the site trusts."""
 
     interface: str | None = None
@@ -55,7 +55,7 @@ class NetworkSection(Section):
     burst: int = 200
 
 
-class ProfilesSection(Section):
+class ProfilesSection(Section, frozen=True):
     """`pins` maps a host name to the SHA-256 fingerprints (hex) of certificates that may stand in its chain."""
 
     enabled: tuple[str, ...] = ("starleaf",)
@@ -63,7 +63,7 @@ class ProfilesSection(Section):
     pins: dict[str, tuple[str, ...]] = {}
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """The whole configuration. `targets` gives a name's addresses instead of DNS."""
 
     site: SiteSection = SiteSection()
@@ -123,7 +123,7 @@ def files(
 
 
 def default_directories(env: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where configuration stands: the system's directory, and for a plain user the XDG one after it, so that it wins."""
+    """Where configuration stands: the system's, and for a plain user the XDG directory after it, so that it wins."""
     if os.geteuid() == 0:
         return (SYSTEM_DIRECTORY,)
     base = env.get("XDG_CONFIG_HOME", "")
@@ -135,7 +135,7 @@ def default_directories(env: Mapping[str, str]) -> tuple[Path, ...]:
 def load(
     directories: Sequence[Path] | None = None, *, explicit: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Config:
-    """The configuration of `files(...)` merged in order: a later key replaces an earlier one. ConfigError for a mistake."""
+    """The configuration of `files(...)` merged in order, later keys in the place of earlier ones. Or a ConfigError."""
     merged: dict[str, dict[str, Any]] = {}
     for path in files(directories, explicit=explicit, env=env):
         for section, keys in _checked(path, read_toml(path)).items():
@@ -148,7 +148,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     name = escape(str(path))
     try:
         # O_NONBLOCK: opening a FIFO that nobody writes to would otherwise wait for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError(f"{name} is not a regular file; a TOML file is needed.")
             data = file.read(MOST_BYTES + 1)

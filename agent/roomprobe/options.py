@@ -1,0 +1,48 @@
+"""The command line once parsed: one frozen value that the commands, the pipeline and the demo are handed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from roomprobe.config import Config
+    from roomprobe.model import Profile
+
+DEFAULT_TIMEOUT_S = 20.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """Every flag. None or an empty tuple: not given, so the configuration decides (`config.with_options`).
+
+    `command` is once, plan, profiles, explain, config or demo. `timeout` bounds the whole run, in seconds.
+    `row` belongs to explain, `daily` to plan.
+    """
+
+    command: str = "once"
+    profiles: tuple[str, ...] = ()
+    org: str | None = None
+    domain: str | None = None
+    room: str | None = None
+    interface: str | None = None
+    config: Path | None = None
+    only: tuple[str, ...] = ()
+    opt_in: tuple[str, ...] = ()
+    timeout: float = DEFAULT_TIMEOUT_S
+    json: bool = False
+    ndjson: bool = False
+    junit: Path | None = None
+    daily: bool = False
+    row: str | None = None
+
+    def load(self) -> tuple[Config, tuple[Profile, ...]]:
+        """The configuration with the flags laid over it, and the profiles to judge by. ConfigError for any mistake."""
+        from roomprobe import config, profile  # not before a command needs them: `--version` is quick
+
+        settled = config.with_options(config.load(explicit=self.config, env=os.environ), self)
+        known = profile.available()
+        profile.cross_check(known, settled)
+        return settled, profile.choose(known, settled.profiles.enabled)
