@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from roomprobe.config import Config
     from roomprobe.model import Profile
 
-DEFAULT_TIMEOUT_S = 20.0
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
@@ -31,7 +29,7 @@ class Options:
     config: Path | None = None
     only: tuple[str, ...] = ()
     opt_in: tuple[str, ...] = ()
-    timeout: float = DEFAULT_TIMEOUT_S
+    timeout: float = 20.0
     json: bool = False
     ndjson: bool = False
     junit: Path | None = None

@@ -53,7 +53,7 @@ def make(
     `only` restricts it to these rows and the name look-ups that they need; `opt_in` adds to the configuration's.
     ConfigError for a row that no profile has, and for a name that needs `[site] org` or `domain` and has none.
     """
-    rows = {row.id for profile in profiles for row in profile.row}
+    rows = [row.id for profile in profiles for row in profile.row]
     for word in only:
         if word not in rows:
             raise ConfigError(unknown("--only: the profiles in use have no row", word, rows))
@@ -98,6 +98,14 @@ def runs_a_day(min_interval_s: int, schedule_s: int = DEFAULT_SCHEDULE_S) -> int
     """How often a row is asked in a day: at every run of the schedule that is at least its interval after the last."""
     every = -(-max(min_interval_s, schedule_s) // schedule_s) * schedule_s
     return DAY_S // every
+
+
+def name_of(row: Requirement, config: Config) -> str | None:
+    """The row's host name; KeyError ("org" or "domain") when the site does not say what the name is made of."""
+    given = {"org": config.site.org, "domain": config.site.domain}
+    if row.host is None:
+        return None
+    return host_of(row.host, {key: value for key, value in given.items() if value is not None})
 
 
 def _checks(profile: Profile, row: Requirement, config: Config, host: Host, opted: frozenset[str]) -> Iterable[Check]:
@@ -160,11 +168,8 @@ def _lookups(check: Check, row: Requirement, host: Host) -> Iterable[Check]:
 
 
 def _name(profile: Profile, row: Requirement, config: Config) -> str | None:
-    if row.host is None:
-        return None
-    given = {"org": config.site.org, "domain": config.site.domain}
     try:
-        return host_of(row.host, {key: value for key, value in given.items() if value is not None})
+        return name_of(row, config)
     except KeyError as error:
         key = str(error.args[0])
         raise ConfigError(

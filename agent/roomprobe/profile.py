@@ -94,11 +94,11 @@ def load(ids: Sequence[str], directories: Sequence[Path] | None = None) -> tuple
 def cross_check(known: Mapping[str, Found], config: Config) -> None:
     """Holds what the site ticks and opts into against every profile; ConfigError for a word that none knows."""
     rows = [row for found in known.values() for row in found.profile.row]
-    attested = {row.id for row in rows if row.attest}
+    attested = [row.id for row in rows if row.attest]
     for word in config.site.attest:
         if word not in attested:
             raise ConfigError(unknown("site.attest: no profile has a row to tick called", word, attested))
-    shapes = {shape for row in rows if row.unproven is None for shape in row.params.get("native_opt_in", ())}
+    shapes = [shape for row in rows if row.unproven is None for shape in row.params.get("native_opt_in", ())]
     for word in config.profiles.opt_in:
         if word not in shapes:
             raise ConfigError(unknown("profiles.opt_in or --opt-in: there is no", word, shapes))

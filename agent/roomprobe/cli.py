@@ -1,0 +1,206 @@
+"""The command line: arguments in, exit status out. Every mistake is one sentence on stderr and status 3.
+
+Imports nothing heavy: each command brings what it needs when it runs, so that `--version` and a typing error are quick.
+docs/command-line.md is the page for people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from roomprobe import __version__
+from roomprobe.text import escape
+
+FAILED = (
+    3  # never argparse's 2, which would look like a broken room, nor Python's 1, which would look like a degraded one
+)
+MOST_TIMEOUT_S = 600.0
+
+SUMMARY = """\
+Says whether the network at this jack lets the room system work, where it does not, and which firewall rule to ask for.
+
+  roomprobe --once --org ORG     judge the network now
+  roomprobe plan --org ORG       what a run would send, without sending it
+  roomprobe profiles             the kinds of room system that it knows
+  roomprobe explain ROW          everything about one row, in plain words
+  roomprobe config check         is the configuration right
+  roomprobe demo                 a whole run against stand-ins on this machine
+
+Exit status of --once: 0 all works, 1 degraded, 2 broken, 3 cannot tell (or bad arguments or configuration)."""
+
+
+class Usage(Exception):
+    """A command line that cannot be understood: one sentence."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without its own way out: a mistake raises Usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Usage(message)
+
+
+def _timeout(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= MOST_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 1 to {MOST_TIMEOUT_S:.0f}")
+    return seconds
+
+
+ON = {"action": "store_true"}
+MANY: dict[str, Any] = {"action": "append", "default": []}
+FLAGS: dict[str, dict[str, Any]] = {
+    "--once": {**ON, "help": "judge the network now"},
+    "--profile": {**MANY, "dest": "profiles", "metavar": "P", "help": "judge by this profile; repeatable"},
+    "--org": {"metavar": "ORG", "help": "the organisation: the part before .call.sl"},
+    "--domain": {"metavar": "D", "help": "the site's domain, for profiles that need it"},
+    "--room": {"metavar": "NAME", "help": "the room's name, for the report"},
+    "--interface": {"metavar": "IF", "help": "the network interface to judge"},
+    "--config": {"metavar": "FILE", "type": Path, "help": "read this configuration alone"},
+    "--only": {**MANY, "metavar": "ROW", "help": "only this row and the names it needs; repeatable"},
+    "--opt-in": {**MANY, "metavar": "WHAT", "help": "also send openvpn or ike; repeatable"},
+    "--timeout": {
+        "metavar": "S",
+        "type": _timeout,
+        "default": 20.0,
+        "help": "the most seconds a run may take (default 20)",
+    },
+    "--json": {**ON, "help": "JSON instead of text"},
+    "--ndjson": {**ON, "help": "one line of JSON instead of text"},
+    "--junit": {"metavar": "FILE", "type": Path, "help": "also write JUnit XML to this file"},
+    "--daily": {**ON, "help": "what each target gets in a day"},
+    "row": {"metavar": "ROW", "help": "a row such as F3"},
+    "check": {"metavar": "check", "choices": ["check"], "help": "check the configuration"},
+}
+RUN = ("--json", "--ndjson", "--junit", "--timeout")
+SITE = ("--profile", "--org", "--domain", "--interface", "--config", "--only", "--opt-in")
+ONCE = ("--once", "--room", *SITE, *RUN)
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "plan": ("Prints every check of a run, and those that cannot run with the reason. Sends nothing.",
+             (*SITE, "--daily", "--json")),
+    "profiles": ("Lists the profiles that there are.", ("--config", "--json")),
+    "explain": ("Explains one row in plain words.", ("row", "--profile", "--org", "--domain", "--config")),
+    "config": ("Reads the configuration and the profiles and says whether they are right.", ("check", "--config")),
+    "demo": ("Starts stand-in far ends on this machine, makes one run against them and prints the report.", RUN),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no reason to fail
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        return status
+    except Usage as error:
+        command = f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
+        return _failed(f"{escape(str(error), 1000)}.\nTry `roomprobe {command}--help`.")
+    except KeyboardInterrupt:
+        return _failed("interrupted.")
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it closes stdout: give it another one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception:
+        import logging  # only for our own bugs
+
+        logging.getLogger("roomprobe").exception("roomprobe: internal error; the network was not judged.")
+        return FAILED
+
+
+def _failed(sentence: str) -> int:
+    print(f"roomprobe: {sentence}", file=sys.stderr)
+    return FAILED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        print(SUMMARY)
+        return 0
+    try:
+        if not arguments[0].startswith("-"):
+            return _command(arguments[0], arguments[1:])
+        return _once(arguments)
+    except SystemExit as error:  # argparse leaves this way after --help and --version
+        return FAILED if error.code else 0
+
+
+def _parser(name: str, flags: Sequence[str], text: str) -> Parser:
+    parser = Parser(
+        prog=name,
+        description=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for flag in flags:
+        parser.add_argument(flag, **FLAGS[flag])
+    return parser
+
+
+def _parse(parser: Parser, flags: Sequence[str], arguments: list[str]) -> argparse.Namespace:
+    parsed, rest = parser.parse_known_args(arguments)
+    if {"json", "ndjson"} <= vars(parsed).keys() and parsed.json and parsed.ndjson:
+        raise Usage("--json and --ndjson exclude each other")
+    if rest:
+        near = difflib.get_close_matches(rest[0].partition("=")[0], flags, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        word = escape(rest[0], 60)
+        if rest[0] in COMMANDS:
+            hint = f"; a command comes first: roomprobe {word}"
+        raise Usage(f'"{word}" is not an argument of {parser.prog}{hint}')
+    return parsed
+
+
+def _once(arguments: list[str]) -> int:
+    parser = _parser("roomprobe", ONCE, SUMMARY)
+    parser.add_argument("--version", action="version", version=f"roomprobe {__version__}")
+    parsed = _parse(parser, ONCE, arguments)
+    if not parsed.once:
+        raise Usage("say --once to judge the network now, or name a command first")
+    return _run("once", parsed)
+
+
+def _command(name: str, arguments: list[str]) -> int:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise Usage(f'there is no command "{escape(name, 60)}"{hint}; the commands are {", ".join(COMMANDS)}')
+    text, flags = COMMANDS[name]
+    return _run(name, _parse(_parser(f"roomprobe {name}", flags, text), flags, arguments))
+
+
+def _run(name: str, parsed: argparse.Namespace) -> int:
+    from roomprobe.config import ConfigError
+    from roomprobe.options import Options
+
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in vars(parsed).items() if k not in ("once", "check")
+    }
+    options = Options(command=name, **given)
+    try:
+        if name == "once":
+            from roomprobe import pipeline
+
+            return pipeline.once(options)
+        if name == "demo":
+            from roomprobe import demo
+
+            return demo.main(options)
+        from roomprobe import commands
+
+        return commands.COMMANDS[name](options)
+    except ConfigError as error:
+        return _failed(str(error))
