@@ -50,13 +50,18 @@ class _Survey:
             await self.net.bucket.take()
             one.fire(ttl, round_)
 
-    async def _wait(self, since: float) -> None:
+    async def _wait(self, since: float, patience: float) -> None:
         """Until everything sent since then has come to something, or the patience is over."""
-        end = min(time.monotonic() + PATIENCE_S, self.deadline)
+        end = min(time.monotonic() + patience, self.deadline)
         while time.monotonic() < end and any(one.outstanding(since) for one in self.ladders):
             await asyncio.sleep(0.01)
         for one in self.ladders:
             one.expire()
+
+    def _patience(self) -> float:
+        """How long a repeat may take: well above what the slowest answer of the first pass took."""
+        slowest = max((s.step.ms or 0.0 for one in self.ladders for s in one.sent if s.step), default=0.0)
+        return min(PATIENCE_S, 0.3 + 3 * slowest / 1000)
 
     async def first_pass(self) -> None:
         for first in range(1, MOST_TTL + 1, WAVE):
@@ -68,7 +73,7 @@ class _Survey:
             for ttl in ttls:
                 for one in open_ones:
                     await self._send(one, ttl, 0)
-            await self._wait(begun)
+            await self._wait(begun, PATIENCE_S)
             if not any(s.ttl in ttls and s.result == "hop" for one in self.ladders for s in one.flow().steps):
                 return  # nobody is a router any more at these distances
 
@@ -76,8 +81,10 @@ class _Survey:
         """A flow that somebody ended, or that is past the distance where another one reached the target."""
         path = self.evidence()
         sent = max((s.ttl for s in one.sent), default=0)
-        reached = min((t for t in map(ladder.answer_ttl, path.flows) if t is not None), default=MOST_TTL)
-        return ladder.settled(one.flow(), self.address) or sent >= max(reached, ladder.floor(path) + WAVE)
+        reached = min((t for t in map(ladder.answer_ttl, path.flows) if t is not None), default=None)
+        floor = ladder.floor(path)
+        enough = floor + WAVE if reached is None else max(reached, floor + 1)
+        return ladder.settled(one.flow(), self.address) or sent >= enough
 
     async def rounds(self) -> bool:
         """The boundary repeats; True when no suspect is left in doubt."""
@@ -94,7 +101,7 @@ class _Survey:
                 for one in suspects:
                     await self._send(one, ttl, number)
                 await self._send(control, ttl, number)
-            await self._wait(begun)
+            await self._wait(begun, self._patience())
             for ttl, _, control in wanted:
                 step = control.seen(ttl, number)
                 heard = heard and step is not None and step.result in ("hop", "answer")
