@@ -151,6 +151,7 @@ class DnsAnswer(Frozen, kw_only=True):
     """One question to one resolver. `rcode` is its text (NOERROR, NXDOMAIN ...), None without a usable answer.
 
     `problem`: timeout, refused (RST or port-unreachable), icmp, malformed, failure (our own). Addresses sorted.
+    `truncated`: the answer did not fit (TC bit), the same question over TCP has the rest.
     """
 
     qname: str
@@ -160,6 +161,7 @@ class DnsAnswer(Frozen, kw_only=True):
     problem: Literal["timeout", "refused", "icmp", "malformed", "failure"] | None = None
     errors: tuple[Icmp, ...] = ()
     failure: Failure | None = None
+    truncated: bool = False
     seconds: float | None = None
 
 
