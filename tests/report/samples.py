@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from roomprobe.evidence import Connect, DnsAnswer, DnsEvidence, Exchange, TlsEvidence, UdpEvidence
 from roomprobe.model import (
     Address,

@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+
 from roomprobe.evidence import Connect, ProxyAnswer, TlsEvidence
 from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
 from roomprobe.report.document import document, schema, to_json, to_ndjson
-
 from tests.report import samples
 
 SCHEMA = schema()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from roomprobe.model import Service
 from roomprobe.outcome import Reason, State
 from roomprobe.report import exit_status
-
 from tests.report import samples
 
 WORDS = {"full": State.FULL, "degraded": State.DEGRADED, "broken": State.BROKEN, "unknown": State.UNKNOWN}

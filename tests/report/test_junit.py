@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from roomprobe.config import ConfigError
 from roomprobe.outcome import Need, Outcome, Reason
 from roomprobe.report import junit
-
 from tests.report import samples
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from roomprobe.model import Host, Report, Result, Vantage
 from roomprobe.outcome import Need, Outcome, Reason, State, Where
 from roomprobe.report.rule import Ask, asks
-
 from tests.report import samples
 
 

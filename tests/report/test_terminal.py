@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from roomprobe.model import Report
 from roomprobe.outcome import Outcome, Reason, State
 from roomprobe.report import table, terminal
 from roomprobe.report.page import for_encoding
-
 from tests.report import samples
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,6 +81,14 @@ def test_nothing_tested_claims_nothing() -> None:
     page = terminal.render(samples.report(samples.NOT_TESTED, samples.SKIPPED), 80)
     assert "nothing can be said about this network" in page
     assert "not tested: P2 administrator role" in page
+
+
+def test_rows_not_tested_for_one_reason_share_a_line() -> None:
+    why = "eth0 has no link"
+    results = [
+        samples.skipped(row, "some purpose", Reason.NO_CARRIER, why, "calls") for row in ("F1", "F2", "F3", "F3")
+    ]
+    assert "  not tested: F1, F2, F3: eth0 has no link\n" in terminal.render(samples.report((), tuple(results)), 80)
 
 
 def test_time_is_local(monkeypatch: pytest.MonkeyPatch) -> None:

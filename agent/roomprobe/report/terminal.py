@@ -146,11 +146,13 @@ def _proxy(report: Report) -> str:
 
 
 def _not_tested(page: Page, report: Report) -> None:
+    """What was not run and why; rows with one reason in common stand on one line."""
     page.blank()
-    said: dict[tuple[str, str], None] = {}
+    said: dict[str, dict[str, str]] = {}
     for result in report.results:
         if result.verdict.outcome is Outcome.SKIPPED:
             check = result.check
-            said[f"{escape(check.row, 20)} {escape(check.purpose, 60)}", result.verdict.sentence] = None
-    for row, why in said:
-        page.flow(f"{row}: {why}", 14, first=("  not tested: ", "dim"))
+            said.setdefault(result.verdict.sentence, {})[escape(check.row, 20)] = escape(check.purpose, 60)
+    for why, rows in said.items():
+        named = " ".join(*rows.items()) if len(rows) == 1 else ", ".join(rows)
+        page.flow(f"{named}: {why}", 14, first=("  not tested: ", "dim"))
