@@ -38,14 +38,15 @@ def plan_command(options: Options, host: Host | None = None) -> int:
 def _plan_text(checks: tuple[Check, ...], host: Host) -> str:
     asked = [check for check in checks if check.skip is None]
     rows = [(c.row, c.purpose, _target(c), c.kind, str(c.need), c.group or "") for c in asked]
-    parts = [table(("row", "purpose", "target", "kind", "need", "one of"), rows)]
+    head = ("row", "purpose", "target", "kind", "need", "one of")
+    parts = [table(head, rows) if rows else "A run would ask nothing."]
     left = [check for check in checks if check.skip is not None]
     if left:
         parts.append("Not asked:")
         parts.append("\n".join(f"{c.row:<4} {escape(_target(c))}: {escape(c.skip.sentence)}" for c in left if c.skip))
     if host.trouble is not None:
         parts.append(f"A run would send nothing now: {escape(host.trouble.sentence)}")
-    parts.append('Nothing was sent. "each address" is filled in once the name is looked up.')
+    parts.append("Nothing was sent. A run looks the names up first, and asks each address.")
     return "\n\n".join(parts)
 
 
@@ -55,9 +56,15 @@ def _target(check: Check) -> str:
     if check.kind == "dns":
         at = f" at {check.address}" if check.address else ""
         return f"{check.host}{at} {check.transport} {check.port}"
-    where = "through the proxy" if check.via == "proxy" else check.address or "each address"
-    port = check.port if check.port is not None else check.params.get("ports", "")
-    return f"{check.host} {check.transport or ''} {port} ({where})".replace("  ", " ")
+    port = check.port if check.port is not None else check.params.get("ports")
+    parts = [check.host, check.transport, None if port is None else str(port)]
+    if check.address is not None:
+        parts.append(f"at {check.address}")
+    elif check.via == "proxy":
+        parts.append("through the proxy")
+    elif check.skip is None:
+        parts.append("at each address")
+    return " ".join(part for part in parts if part)
 
 
 def _daily_text(days: tuple[plan.Daily, ...]) -> str:

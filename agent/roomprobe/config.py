@@ -172,7 +172,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def unknown(what: str, word: str, allowed: Iterable[str]) -> str:
-    """The sentence for a word that is not in a closed list: the nearest one, and all allowed ones in the order given."""
+    """The sentence for a word that is not in a closed list: the nearest one, and all allowed ones in their order."""
     names = list(dict.fromkeys(allowed))
     near = difflib.get_close_matches(word, names, 1)
     hint = f" (did you mean {escape(near[0])}?)" if near else ""

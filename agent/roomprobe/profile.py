@@ -19,11 +19,18 @@ import msgspec
 from roomprobe import values
 from roomprobe.config import Config, ConfigError, default_directories, read_toml, unknown
 from roomprobe.model import Frozen, Profile, Requirement, ServiceSpec
+from roomprobe.outcome import Need
 from roomprobe.probes import PROBES
 from roomprobe.text import escape
 
 MOST_ROWS = 500
 PLACEHOLDERS = frozenset({"org", "domain"})
+CLOSED: dict[str, tuple[str, ...]] = {
+    "schema": ("1",),
+    "status": ("current", "legacy"),
+    "need": tuple(Need),
+    "transport": ("udp", "tcp"),
+}
 NATIVE_SHAPES = ("ike", "ntp", "openvpn", "stun")  # what wire/shapes.py can build beside the opaque payload
 NAMED_BY_HOST = frozenset({"tls", "tcp", "udp"})
 
@@ -147,10 +154,13 @@ def _convert(name: str, called: str, raw: Any, shape: type[Any]) -> Any:
     except msgspec.ValidationError as error:
         match = _AT.fullmatch(str(error))
         what, path = (match["what"], match["path"] or "") if match else (str(error), "")
+        key = path.lstrip(".")
+        if key in CLOSED and isinstance(raw, dict):
+            raise ConfigError(f"{at}: {unknown(f'{key}: there is no', str(raw[key]), CLOSED[key])}") from None
+        what = what.replace(" | null`", "`")
         for word, plain in _WORDS.items():
             what = what.replace(word, plain)
-        what = what.replace("Object missing required field", "the key is missing:")
-        key = path.lstrip(".")
+        what = what.replace("Object missing required field", "a key is missing:").replace("`", "")
         raise ConfigError(f"{at}: {f'{escape(key)}: ' if key else ''}{escape(what[:1].lower() + what[1:])}.") from None
 
 

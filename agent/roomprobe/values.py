@@ -153,9 +153,12 @@ def by_name(rule: Rule) -> Rule:
         done: dict[str, Any] = {}
         for key, item in value.items():
             try:
-                done[hostname(key)] = rule(item)
+                name, allowed = hostname(key), rule(item)
             except ValueError as error:
                 raise ValueError(f"{shown(key)} {error}") from None
+            if name in done:
+                raise ValueError(f"{shown(key)} stands twice")
+            done[name] = allowed
         return done
 
     return each

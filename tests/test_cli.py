@@ -1,0 +1,240 @@
+"""The command line as people and scripts meet it: exit status, one sentence, no traceback, nothing heavy imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roomprobe import __version__, cli, commands, explain, profile
+from roomprobe.config import Config
+from roomprobe.model import Address, Host, Skip
+from roomprobe.options import Options
+from roomprobe.outcome import Reason
+from roomprobe.probes import PROBES
+
+AGENT = Path(cli.__file__).parent.parent
+HOST = Host(addresses=(Address(address="192.0.2.9", prefix=24),), families=(4,), resolvers=("192.0.2.53",))
+
+
+@pytest.fixture(autouse=True)
+def no_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This machine's own configuration must not decide what a test sees."""
+    monkeypatch.setattr("roomprobe.config.SYSTEM_DIRECTORY", tmp_path / "etc")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+
+
+def run(*arguments: str | bytes, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "roomprobe", *arguments],
+        env={**os.environ, "PYTHONPATH": str(AGENT), "HOME": "/nonexistent", **more},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+
+
+MISTAKES: list[tuple[tuple[str | bytes, ...], str]] = [
+    (("--onse",), '"--onse" is not an argument of roomprobe; did you mean --once?'),
+    (("--org", "acme"), "say --once to judge the network now, or name a command first."),
+    (("--org", "acme", "plan"), '"plan" is not an argument of roomprobe; a command comes first: roomprobe plan.'),
+    (
+        ("pln",),
+        'there is no command "pln" (did you mean plan?); the commands are plan, profiles, explain, config, demo.',
+    ),
+    (("--once", "--timeout", "0"), "argument --timeout: must be a number of seconds from 1 to 600."),
+    (("--once", "--timeout", "nan"), "argument --timeout: must be a number of seconds from 1 to 600."),
+    (("--once", "--json", "--ndjson"), "--json and --ndjson exclude each other."),
+    (("--once", "--org"), "argument --org: expected one argument."),
+    (("plan", "--junit", "x"), '"--junit" is not an argument of roomprobe plan'),
+    (("explain",), "the following arguments are required: ROW."),
+    (("config", "chek"), "invalid choice: 'chek' (choose from 'check')."),
+    (("plan",), "The StarLeaf profile needs the organisation for {org}.call.sl: give --org ORG, or set org in [site]"),
+    (("plan", "--org", "a b"), "command line: --org must be one DNS label (letters a-z, digits and hyphens, at most"),
+    (("plan", "--org", "a\x1b[31m"), 'not "a\\x1b[31m".'),
+    (("plan", "--org", b"caf\xe9"), 'not "caf\\udce9".'),
+    (
+        ("plan", "--org", "acme", "--profile", "starleef"),
+        'there is no profile "starleef" (did you mean starleaf?); allow',
+    ),
+    (
+        ("plan", "--org", "acme", "--only", "F99"),
+        '--only: the profiles in use have no row "F99" (did you mean F9?); allo',
+    ),
+    (
+        ("plan", "--org", "acme", "--opt-in", "dhcp"),
+        'profiles.opt_in or --opt-in: there is no "dhcp"; allowed: openvpn, i',
+    ),
+    (("explain", "X1"), 'there is no row "X1"'),
+    (("plan", "--config", "/nonexistent/r.toml"), "/nonexistent/r.toml cannot be read (No such file or directory)."),
+    (("config", "check", "--config", "/"), "/ is a directory; a TOML file is needed."),
+    (("config", "check", "--config", "/dev/null"), "/dev/null is not a regular file; a TOML file is needed."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_sentence_and_status_3(arguments: tuple[str | bytes, ...], sentence: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert sentence in done.stderr and done.stderr.startswith("roomprobe: ")
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+ONCE = [
+    (("--profile", "nope"), 'there is no profile "nope"; allowed: starleaf.'),
+    ((), "The StarLeaf profile needs the organisation for {org}.call.sl"),
+    (("--org", "acme", "--only", "X1"), '--only: the profiles in use have no row "X1"'),
+    (("--org", "a.b"), "--org must be one DNS label"),
+    (("--interface", "x" * 16), "--interface must be a network interface name"),
+    (("--config", "/nonexistent"), "/nonexistent cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), ONCE, ids=range(len(ONCE)))
+def test_bad_input_to_once_sends_nothing(arguments: tuple[str, ...], sentence: str) -> None:
+    pytest.importorskip("roomprobe.pipeline")
+    done = run("--once", *arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert sentence in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_configuration_that_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "r\n.toml"
+    for content, sentence in {
+        b"\xff\xfe": "line 1: not UTF-8 text; save the file as UTF-8.",
+        b"[site]\norgg = 1": 'unknown key in [site]: "orgg" (did you mean org?)',
+        b"#" * 300_000: "is larger than 256 KiB, the most that is read.",
+        b"[network]\nproxy = 5": "network.proxy must be the web proxy",
+    }.items():
+        file.write_bytes(content)
+        done = run("config", "check", "--config", str(file))
+        assert done.returncode == 3 and done.stdout == ""
+        assert sentence in done.stderr and "r\\x0a.toml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_version_and_help_are_quick_and_import_nothing_heavy() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"roomprobe {__version__}\n", "")
+    program = (
+        "import sys; from roomprobe.cli import main; main(['--version']); main(['plan', '--help']);"
+        "heavy = {'asyncio', 'aiohttp', 'rich', 'msgspec', 'cryptography', 'dns', 'ssl', 'socket', 'logging'};"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    seen = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(AGENT)}, capture_output=True, text=True
+    )
+    assert seen.stdout.splitlines()[-1] == "[]", seen
+
+
+def test_no_arguments_print_the_summary() -> None:
+    done = run()
+    assert done.returncode == 0 and "roomprobe --once --org ORG" in done.stdout
+
+
+def test_profiles() -> None:
+    done = run("profiles")
+    assert done.returncode == 0
+    assert "F0 F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 P1 P2 P3" in done.stdout
+    assert "legacy" in done.stdout and "may not be StarLeaf." in done.stdout
+    read = json.loads(run("profiles", "--json").stdout)
+    assert [(p["id"], p["enabled"], p["origin"], len(p["row"])) for p in read["profiles"]] == [
+        ("starleaf", True, "shipped", 15)
+    ]
+
+
+def test_plan_names_every_row_and_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.plan_command(Options(org="acme"), HOST) == 0
+    out = capsys.readouterr().out
+    for row in ("F0", *(f"F{n}" for n in range(1, 11)), "P1", "P2", "P3"):
+        assert any(line.split(maxsplit=1)[:1] == [row] for line in out.splitlines()), row
+    assert "acme.call.sl udp 24704 at each address" in out
+    assert "config.starleaf.com at 192.0.2.53 tcp 53" in out
+    assert "Nothing was sent." in out
+    trouble = Skip(reason=Reason.NO_CARRIER, sentence="No cable\x07.")
+    assert commands.plan_command(Options(org="acme"), Host(trouble=trouble)) == 0
+    assert "A run would send nothing now: No cable\\x07." in capsys.readouterr().out
+
+
+def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    commands.plan_command(Options(org="acme", json=True, only=("F2",)), HOST)
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [c["row"] for c in checks] == ["F0", "F0", "F2"]
+    assert checks[-1]["id"] == "starleaf/F2/acme.call.sl/*/tcp/443"
+    commands.plan_command(Options(org="acme", json=True, daily=True), HOST)
+    targets = json.loads(capsys.readouterr().out)["targets"]
+    assert targets[0]["target"] == "resolver 192.0.2.53"
+    commands.plan_command(Options(org="acme", daily=True), HOST)
+    out = capsys.readouterr().out
+    assert "at most" in out and "Log lines" in out and "Nothing was sent." in out
+
+
+def test_explain_says_everything_about_every_row() -> None:
+    shipped = profile.load(("starleaf",), [])[0]
+    for row in {r.id for r in shipped.row}:
+        text = explain.row(shipped, row, Config())
+        assert text is not None
+        for label in ("profile", "needed for", "source", "rule to ask", "note"):
+            assert f"\n  {label}" in text, (row, label)
+        first = next(r for r in shipped.row if r.id == row)
+        assert ("what a result means" in text) is (first.unproven is None)
+        assert ("not asked" in text) is (first.unproven is not None)
+    f6 = explain.row(shipped, "F6", Config()) or ""
+    assert "UDP 500 outbound from the room system to {org}.call.sl" in f6 and "--opt-in ike" in f6
+    assert "F3, F4, F5, F6, F7: one is enough" in f6 and "at most once every 5 minutes" in f6
+    assert explain.MEANINGS.keys() == explain.SENT.keys() == PROBES.keys()
+
+
+def test_explain_command() -> None:
+    done = run("explain", "F0", "--org", "acme")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "config.starleaf.com, at every resolver" in done.stdout and "acme.call.sl, at every resolver" in done.stdout
+
+
+def test_config_check(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('[site]\nroom = "A"\n[targets]\n"other.example" = ["192.0.2.1"]\n')
+    done = run("config", "check", "--config", str(file))
+    assert done.returncode == 0
+    assert f"read      {file}" in done.stdout
+    assert "[site] org is not set: every run will need --org" in done.stdout
+    assert "[targets] other.example is used by no row of the enabled profiles" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_met_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "roomprobe", "profiles", "--json"],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+def test_a_terminal_that_cannot_show_a_letter() -> None:
+    done = run("plan", "--org", "é", PYTHONIOENCODING="ascii")
+    assert done.returncode == 3 and 'not "\\xe9".' in done.stderr
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 3), (ZeroDivisionError("boom"), 3)])
+def test_what_escapes_a_command_is_status_3(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Options) -> int:
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "profiles", fail)
+    assert cli.main(["profiles"]) == status
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,270 @@
+"""Every mistake in a configuration is one sentence with file, key and what is allowed; a right one is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomprobe import config, values
+from roomprobe.config import Config, ConfigError
+from roomprobe.options import Options
+from roomprobe.text import escape
+
+FULL = """
+[site]
+org = "ACME"
+domain = "acme.example."
+site = "Cambridge"
+room = "Boardroom 4"
+prefixes = ["10.20.0.0/16", "2001:db8::/48"]
+room_system = "192.0.2.10"
+attest = ["P2"]
+[network]
+interface = "eth0"
+resolvers = ["192.0.2.53", "fe80::53%eth0"]
+proxy = "http://proxy.acme.example:8080/"
+rate_per_s = 100
+burst = 50
+[profiles]
+enabled = ["starleaf"]
+opt_in = ["openvpn"]
+pins = { "config.starleaf.com" = ["AA:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] }
+[targets]
+"Config.StarLeaf.com" = ["203.0.113.10", "2001:DB8:0::1"]
+"""
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_everything_that_is_allowed_is_read_in_its_normal_form(tmp_path: Path) -> None:
+    read = config.load(explicit=write(tmp_path / "r.toml", FULL))
+    assert read.site.org == "acme"
+    assert read.site.domain == "acme.example"
+    assert read.site.prefixes == ("10.20.0.0/16", "2001:db8::/48")
+    assert read.network.resolvers == ("192.0.2.53", "fe80::53%eth0")
+    assert read.network.proxy == "http://proxy.acme.example:8080"
+    assert (read.network.rate_per_s, read.network.burst) == (100, 50)
+    assert read.profiles.pins == {"config.starleaf.com": ("a" * 64,)}
+    assert read.targets == {"config.starleaf.com": ("203.0.113.10", "2001:db8::1")}
+
+
+MISTAKES: list[tuple[str, str]] = [
+    ('[site]\norgg = "acme"', 'unknown key in [site]: "orgg" (did you mean org?); allowed: org, domain, site, room, '),
+    ("[sight]\n", 'unknown key "sight" (did you mean site?); allowed: site, network, profiles, targets.'),
+    ("site = 3", "site must be a table, written [site], not a whole number."),
+    ("[site]\norg = 5", "site.org must be one DNS label (letters a-z, digits and hyphens, at most 63, no hyphen at"),
+    ('[site]\norg = "a.b"', 'not "a.b".'),
+    ('[site]\norg = "-acme"', 'not "-acme".'),
+    (f'[site]\norg = "{"a" * 64}"', "site.org must be one DNS label"),
+    ('[site]\norg = "ａｃｍｅ"', "site.org must be one DNS label"),
+    ('[site]\ndomain = "acme..example"', 'site.domain must be a DNS name such as "acme.example", not "acme..example".'),
+    ('[site]\nroom = "a\\u001b[31m"', 'without control characters, not "a\\x1b[31m".'),
+    ('[site]\nroom = ""', "site.room must be one line of text of 1 to 200 characters"),
+    ("[site]\nroom = 1979-05-27", "site.room must be one line of text of 1 to 200 characters, not a date or time."),
+    ('[site]\nprefixes = "10.0.0.0/8"', 'site.prefixes must be a list, not "10.0.0.0/8"; each item must be a network'),
+    ('[site]\nprefixes = ["10.20.4.1/16"]', 'without host bits, not "10.20.4.1/16": write 10.20.0.0/16.'),
+    ('[site]\nprefixes = ["10.20.0.0"]', 'site.prefixes must be a network in CIDR form such as "10.20.0.0/16", not'),
+    ('[site]\nprefixes = ["10.20.0.0/33"]', "site.prefixes must be a network in CIDR form"),
+    ('[site]\nroom_system = "192.0.2.300"', 'site.room_system must be an IPv4 or IPv6 address, not "192.0.2.300".'),
+    ("[site]\nroom_system = true", "site.room_system must be an IPv4 or IPv6 address, not true or false."),
+    ('[site]\nad_domain = "x"', "site.ad_domain is not used by this release; remove it."),
+    ("[schedule]\nfull_s = 300", "[schedule] is not used by this release; remove it."),
+    ('[network]\ninterface = "eth0/../x"', "network.interface must be a network interface name of at most 15"),
+    ('[network]\nresolvers = ["dns.example"]', 'network.resolvers must be an IPv4 or IPv6 address, not "dns.example".'),
+    (
+        '[network]\nproxy = "http://proxy:99999"',
+        'network.proxy must be the web proxy as "http://host:port" with a port fr',
+    ),
+    ('[network]\nproxy = "http://proxy:0"', "with a port from 1 to 65535"),
+    ('[network]\nproxy = "http://proxy"', "with a port from 1 to 65535"),
+    (
+        '[network]\nproxy = "https://proxy:1"',
+        'network.proxy must be the web proxy as "http://host:port", not "https://',
+    ),
+    (
+        '[network]\nproxy = "http://u:p@proxy:1"',
+        "without a user name or password: this release cannot log in to a proxy.",
+    ),
+    ('[network]\nproxy = "http://[::1:1"', "network.proxy must be the web proxy"),
+    ('[network]\nproxy = "proxy:3128"', "network.proxy must be the web proxy"),
+    ("[network]\nrate_per_s = 0", "network.rate_per_s must be a whole number from 1 to 10000, not 0."),
+    ("[network]\nrate_per_s = 1.5", "network.rate_per_s must be a whole number from 1 to 10000, not a number."),
+    ("[network]\nburst = true", "network.burst must be a whole number from 1 to 10000, not true or false."),
+    (f"[network]\nburst = {10**30}", "network.burst must be a whole number from 1 to 10000, not a whole number."),
+    ('[network]\nca_file = "none.pem"', "none.pem is not a file."),
+    ("[profiles]\nenabled = []", "profiles.enabled must be a list of 1 to 256 items, not 0."),
+    (
+        '[profiles.pins]\n"x.example" = ["12"]',
+        'profiles.pins "x.example" must be a SHA-256 fingerprint of 64 hex digits',
+    ),
+    ('[profiles]\npins = "x"', 'profiles.pins must be a table of host names, not "x".'),
+    ('[targets]\n"a b" = ["192.0.2.1"]', 'targets "a b" must be a DNS name such as "acme.example", not "a b".'),
+    (
+        '[targets]\n"a.example" = "192.0.2.1"',
+        'targets "a.example" must be a list, not "192.0.2.1"; each item must be an',
+    ),
+    ('[targets]\n"a.example" = []', 'targets "a.example" must be a list of 1 to 256 items, not 0.'),
+    ('[targets]\n"a.b" = ["::1"]\n"A.b" = ["::2"]', 'targets "A.b" stands twice.'),
+    ("[site\n", "not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 6)."),
+    ("a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value (at line 2, "),
+    (f"a = {'9' * 5000}", "not valid TOML: "),
+    ("a = " + "[" * 20_000, "is nested too deeply."),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    file = write(tmp_path / "roomprobe.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(explicit=file)
+    said = str(caught.value)
+    assert str(file) in said
+    assert sentence in said
+    assert "\n" not in said and said.endswith(".") and len(said) < 800
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    write(tmp_path / "latin1.toml", b'[site]\nroom = "caf\xe9"\n')
+    write(tmp_path / "huge.toml", "#" * (config.MOST_BYTES + 1))
+    write(tmp_path / "empty.toml", "")
+    for name, sentence in {
+        "missing.toml": "cannot be read (No such file or directory).",
+        ".": "is a directory; a TOML file is needed.",
+        "fifo": "is not a regular file; a TOML file is needed.",
+        "latin1.toml": "latin1.toml, line 2: not UTF-8 text; save the file as UTF-8.",
+        "huge.toml": "is larger than 256 KiB, the most that is read.",
+        "nul\0": "is not a file name.",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            config.load(explicit=tmp_path / name)
+        assert sentence in str(caught.value), name
+    assert config.load(explicit=tmp_path / "empty.toml") == Config()
+
+
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    file = write(tmp_path / "secret.toml", "")
+    file.chmod(0)
+    if os.access(file, os.R_OK):
+        child = os.fork()
+        if child == 0:  # root reads everything, so the reader has to be somebody else
+            status = 1
+            try:
+                os.chdir(tmp_path)
+                os.setuid(65534)
+                config.load(explicit=Path("secret.toml"))
+            except ConfigError as error:
+                status = 0 if "cannot be read (Permission denied)." in str(error) else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    else:
+        with pytest.raises(ConfigError, match="Permission denied"):
+            config.load(explicit=file)
+
+
+def test_a_ca_file_stands_beside_its_configuration_and_holds_certificates(tmp_path: Path) -> None:
+    file = write(tmp_path / "roomprobe.toml", '[network]\nca_file = "site-ca.pem"\n')
+    write(tmp_path / "site-ca.pem", "not a certificate")
+    with pytest.raises(ConfigError, match=r"site-ca\.pem holds none\."):
+        config.load(explicit=file)
+    import certifi
+
+    first = Path(certifi.where()).read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+    write(tmp_path / "site-ca.pem", first)
+    assert config.load(explicit=file).network.ca_file == str(tmp_path / "site-ca.pem")
+
+
+def test_files_are_merged_in_order_key_by_key(tmp_path: Path) -> None:
+    system, user = tmp_path / "etc", tmp_path / "user"
+    write(system / "roomprobe.toml", '[site]\norg = "one"\nroom = "A"\n[targets]\n"a.example" = ["192.0.2.1"]\n')
+    write(system / "conf.d/20-b.toml", '[site]\norg = "three"\n')
+    write(system / "conf.d/10-a.toml", '[site]\norg = "two"\nsite = "S"\n')
+    write(system / "conf.d/not-toml.txt", "[")
+    write(user / "roomprobe.toml", '[targets]\n"b.example" = ["192.0.2.2"]\n')
+    read = config.load([system, user, tmp_path / "missing"])
+    assert (read.site.org, read.site.room, read.site.site) == ("three", "A", "S")
+    assert read.targets == {"a.example": ("192.0.2.1",), "b.example": ("192.0.2.2",)}
+    assert [p.name for p in config.files([system, user])] == [
+        "roomprobe.toml",
+        "10-a.toml",
+        "20-b.toml",
+        "roomprobe.toml",
+    ]
+    only = write(tmp_path / "only.toml", '[site]\nroom = "B"\n')
+    assert config.load([system], explicit=only) == Config(site=config.SiteSection(room="B"))
+
+
+def test_directories_for_root_and_for_a_plain_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    etc = Path("/etc/roomprobe")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert config.default_directories({"HOME": "/root"}) == (etc,)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert config.default_directories({"HOME": "/home/u"}) == (etc, Path("/home/u/.config/roomprobe"))
+    assert config.default_directories({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}) == (etc, Path("/x/roomprobe"))
+    assert config.default_directories({"HOME": "/h", "XDG_CONFIG_HOME": "x"}) == (etc, Path("/h/.config/roomprobe"))
+    assert config.default_directories({}) == (etc,)
+
+
+def test_flags_win_and_opt_in_adds() -> None:
+    base = Config(
+        site=config.SiteSection(org="one", room="A"), profiles=config.ProfilesSection(enabled=("x",), opt_in=("ike",))
+    )
+    flags = Options(org="Two", profiles=("starleaf", "starleaf"), opt_in=("openvpn", "ike"), interface="eth1")
+    made = config.with_options(base, flags)
+    assert (made.site.org, made.site.room, made.network.interface) == ("two", "A", "eth1")
+    assert (made.profiles.enabled, made.profiles.opt_in) == (("starleaf",), ("ike", "openvpn"))
+    assert config.with_options(base, Options()) == base
+    for wrong, flag in (
+        (Options(org="a_b"), "--org"),
+        (Options(interface=""), "--interface"),
+        (Options(room="\n"), "--room"),
+    ):
+        with pytest.raises(ConfigError, match=f"command line: {flag} must be"):
+            config.with_options(base, wrong)
+
+
+def test_rules_stand_for_every_key_of_every_section() -> None:
+    sections = {f.name: f.type for f in msgspec.structs.fields(Config) if f.name != "targets"}
+    assert sections.keys() == config.RULES.keys()
+    for name, section in sections.items():
+        assert {f.name for f in msgspec.structs.fields(section)} == config.RULES[name].keys()
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(anything)
+def test_a_rule_gives_a_value_or_one_sentence(value: Any) -> None:
+    for keys in config.RULES.values():
+        for rule in keys.values():
+            try:
+                done = rule(value)
+            except ValueError as error:
+                assert str(error) == escape(str(error), 500)
+            else:
+                assert rule(list(done) if isinstance(done, tuple) else done) == done
+
+
+@given(st.text(alphabet="0123456789abcdef:.%/[]@ \n", max_size=30))
+def test_address_like_text_never_breaks_a_rule(text: str) -> None:
+    for rule in (values.address, values.prefix, values.proxy, values.hostname, values.fingerprint):
+        for value in (text, "http://" + text):
+            try:
+                rule(value)
+            except ValueError as error:
+                assert str(error).startswith("must be ")
