@@ -47,6 +47,11 @@ def test_a_family_leaves_only_with_an_address_and_a_way() -> None:
     assert assembled(addresses=(ULA, LOCAL)).families == (6,)
 
 
+def test_an_address_still_being_checked_does_not_count() -> None:
+    host = assembled(addresses=(TEN, msgspec.structs.replace(ULA, usable=False)))
+    assert (host.families, len(host.addresses)) == ((4,), 1)
+
+
 def test_lowest_metric_then_weight_then_what_lives() -> None:
     other = Route(family=4, index=3, gateway="192.168.1.1", metric=50)
     links = (LO, ETH, WLAN)

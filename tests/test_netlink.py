@@ -58,6 +58,11 @@ def test_links() -> None:
     )
 
 
+def test_an_attribute_that_claims_more_than_there_is_is_left_out() -> None:
+    claims = struct.pack("=HH", 60, 3) + b"eth0"
+    assert netlink.parse_links(message(16, struct.pack("=BxHiII", 0, 1, 2, 1, 0), claims)) == ()
+
+
 def test_addresses_take_our_end_and_know_the_unusable() -> None:
     def entry(family: int, prefix: int, flags: int, *attributes: bytes) -> bytes:
         return message(20, struct.pack("=BBBBI", family, prefix, flags, 0, 2), *attributes)

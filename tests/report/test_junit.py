@@ -87,6 +87,17 @@ def test_unwritable_is_one_sentence_before_the_run(tmp_path: Path, name: str) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_an_open_pipe_is_writable_where_no_file_could_be_made() -> None:
+    reader, writer = os.pipe()
+    try:
+        junit.check_writable(f"/dev/fd/{writer}")
+        junit.write(f"/dev/fd/{writer}", samples.report((), ()))
+        assert os.read(reader, 65536).startswith(b"<?xml")
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_a_device_is_written_in_place(tmp_path: Path) -> None:
     reader = tmp_path / "pipe"
     os.mkfifo(reader)

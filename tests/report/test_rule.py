@@ -37,6 +37,19 @@ def test_nothing_when_another_port_of_the_group_works() -> None:
     assert not asks(run(blocked("F3"), blocked("F4"), samples.udp("F7", Outcome.OPEN, Reason.ANSWERED)))
 
 
+def test_a_blocked_address_is_asked_for_though_another_of_the_same_row_works() -> None:
+    fine = samples.udp("F3", Outcome.OPEN, Reason.ANSWERED, address="203.0.113.11")
+    ask = only(run(blocked("F3"), fine, blocked("F4"), blocked("F4", address="203.0.113.11")))
+    assert (ask.row, ask.blocked, ask.addresses) == ("F3", ("203.0.113.10",), ("203.0.113.10", "203.0.113.11"))
+
+
+@pytest.mark.parametrize("other", [{"via": "proxy", "address": None}, {"direction": "in"}])
+def test_the_way_through_a_proxy_and_inward_flows_need_no_rule_from_here(other: dict[str, Any]) -> None:
+    result = samples.tls("F2", "acme.call.sl", Outcome.FILTERED, Reason.PATH_ENDS)
+    check = msgspec.structs.replace(result.check, **other)
+    assert not asks(run(msgspec.structs.replace(result, check=check)))
+
+
 def test_nothing_when_the_proxy_makes_up_for_it() -> None:
     direct = samples.tls("F2", "acme.call.sl", Outcome.FILTERED, Reason.PATH_ENDS)
     by_proxy = samples.tls("F2", "acme.call.sl", Outcome.OPEN, Reason.VERIFIED)

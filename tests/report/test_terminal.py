@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from roomprobe.model import Report
+from roomprobe.model import Hop, Place, Report
 from roomprobe.outcome import Outcome, Reason, State
 from roomprobe.report import table, terminal
-from roomprobe.report.page import for_encoding
+from roomprobe.report.page import Page, for_encoding
 from tests.report import samples
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -108,6 +108,26 @@ def test_addresses_that_differ_stand_apart() -> None:
     assert "TLS, verified, 203.0.113.10, 203.0.113.11" in page
     assert "203.0.113.12" in page.split("row  purpose")[1]
     assert len([line for line in page.splitlines() if line.startswith("  F1")]) == 2
+
+
+def test_addresses_blocked_at_different_places_stand_apart() -> None:
+    hops = {"203.0.113.10": 1, "203.0.113.11": 3}
+    results = [
+        samples.udp(
+            "F3", Outcome.FILTERED, Reason.PATH_ENDS, address=address, hop=Hop(last_answering=Place(distance=distance))
+        )
+        for address, distance in hops.items()
+    ]
+    page = terminal.render(samples.report((), tuple(results)), 80)
+    assert "silent behind hop 1, 203.0.113.10" in page
+    assert "silent behind hop 3, 203.0.113.11" in page
+
+
+def test_a_page_escapes_what_nobody_escaped_before() -> None:
+    page = Page(80)
+    page.add(("\x1b[2J", ""))
+    page.flow("a\u202eb", 2)
+    assert page.plain() == "\\x1b[2J\n  a\\u202eb\n"
 
 
 def test_every_reason_of_a_run_check_has_words() -> None:

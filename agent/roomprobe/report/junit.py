@@ -6,6 +6,7 @@ makes up for, and an optional one, never fails: the file is red exactly when a s
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -45,8 +46,10 @@ def check_writable(path: str | Path) -> None:
         if target.is_dir():
             raise ConfigError(f"--junit {_clean(str(path))}: this is a directory; give the name of a file.")
         if _is_special(target):
-            with target.open("a"):
-                return
+            # Opening a pipe would wait for its reader.
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as problem:
