@@ -210,3 +210,11 @@ def test_every_kind_that_can_be_asked_has_its_cost() -> None:
         if check.skip is None:
             assert plan.daily(Plan(profiles=STARLEAF, checks=(check,)))[0].packets > 0
     assert {c.need for c in make().checks if c.row in ("F1", "F2")} == {Need.REQUIRED}
+
+
+def test_costs_are_those_of_the_probes() -> None:
+    from roomprobe.net import resolver
+    from roomprobe.probes import udp
+
+    assert len(udp.SEND_AT_S) == plan.UDP_SENDS
+    assert plan.PACKETS["dns", "udp"] == 4 * len(resolver.SEND_AT_S)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from roomprobe import profile, values
 from roomprobe.config import Config, ConfigError, ProfilesSection, SiteSection
+from roomprobe.model import Profile
 from roomprobe.outcome import Need
 from roomprobe.probes import PROBES
 
@@ -49,11 +50,11 @@ port = 5001
 
 
 @pytest.fixture
-def starleaf() -> profile.Profile:
+def starleaf() -> Profile:
     return profile.available([])["starleaf"].profile
 
 
-def test_starleaf_has_every_row_with_its_services(starleaf: profile.Profile) -> None:
+def test_starleaf_has_every_row_with_its_services(starleaf: Profile) -> None:
     rows = {(r.id, r.host): r for r in starleaf.row}
     assert [r.id for r in starleaf.row] == ["F0", *(f"F{n}" for n in range(11)), "P1", "P2", "P3"]
     assert {s.id for s in starleaf.service} == {"sign-in", "calls", "browser-calls", "standby"}
@@ -65,7 +66,7 @@ def test_starleaf_has_every_row_with_its_services(starleaf: profile.Profile) -> 
     assert [r.id for r in starleaf.row if r.attest] == ["P2"]
 
 
-def test_starleaf_tcp_443_is_required_on_both_names(starleaf: profile.Profile) -> None:
+def test_starleaf_tcp_443_is_required_on_both_names(starleaf: Profile) -> None:
     rows = [r for r in starleaf.row if r.kind == "tls"]
     assert [(r.id, r.transport, r.port, r.need) for r in rows] == [
         ("F1", "tcp", 443, Need.REQUIRED),
@@ -73,7 +74,7 @@ def test_starleaf_tcp_443_is_required_on_both_names(starleaf: profile.Profile) -
     ]
 
 
-def test_starleaf_udp_ports_are_one_group_in_the_endpoints_order(starleaf: profile.Profile) -> None:
+def test_starleaf_udp_ports_are_one_group_in_the_endpoints_order(starleaf: Profile) -> None:
     rows = [r for r in starleaf.row if r.group == "udp-tunnel"]
     assert [r.port for r in rows] == [24704, 3478, 1194, 500, 123]
     assert {r.need for r in rows} == {Need.RECOMMENDED}
@@ -86,7 +87,7 @@ def test_starleaf_udp_ports_are_one_group_in_the_endpoints_order(starleaf: profi
     }
 
 
-def test_starleaf_is_legacy_with_its_note_and_names_a_source_for_every_row(starleaf: profile.Profile) -> None:
+def test_starleaf_is_legacy_with_its_note_and_names_a_source_for_every_row(starleaf: Profile) -> None:
     assert starleaf.status == "legacy"
     assert starleaf.note == (
         "StarLeaf's public service was wound down in 2022; who answers at these names may not be StarLeaf."
@@ -154,9 +155,10 @@ MISTAKES = [
     (changed('id = "A2"', 'id = ""'), 'row "": id: must be'),
     (
         changed('native_opt_in = ["ike"]', 'native = ["sip"]'),
-        'params.native: there is no payload "sip"; allowed: ike, ntp',
+        'params.native: there is no "sip"; allowed: ike, ntp',
     ),
-    (changed('native_opt_in = ["ike"]', 'native = "stun"'), 'params.native: must be a list, not "stun".'),
+    (changed('native_opt_in = ["ike"]', 'native = "stun"'), 'params.native: must be a list of words, not "stun".'),
+    (changed('native_opt_in = ["ike"]', "native = [3]"), "params.native: must be a list of words, not a list."),
     (changed('native_opt_in = ["ike"]', "size = 3"), 'params: a row of kind udp takes no "size"; allowed: native, na'),
     (changed("[[service]]", "[service]"), "service: at least one [[service]] is needed."),
     (GOOD.partition("[[row]]")[0], "row: at least one [[row]] is needed."),

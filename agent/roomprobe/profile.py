@@ -32,6 +32,10 @@ CLOSED: dict[str, tuple[str, ...]] = {
     "transport": ("udp", "tcp"),
 }
 NATIVE_SHAPES = ("ike", "ntp", "openvpn", "stun")  # what wire/shapes.py can build beside the opaque payload
+PARAMS = {
+    "tls": {"alpn": ("http/1.1", "h2")},
+    "udp": {"native": NATIVE_SHAPES, "native_opt_in": NATIVE_SHAPES},
+}
 NAMED_BY_HOST = frozenset({"tls", "tcp", "udp"})
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
@@ -233,16 +237,16 @@ def _mistake(row: Requirement, profile: Profile) -> str | None:
 
 
 def _param_mistake(row: Requirement) -> str | None:
-    """The first thing wrong with the params of a row that is asked; only `udp` takes any."""
-    allowed = ("native", "native_opt_in") if row.kind == "udp" else ()
+    """The first thing wrong with the params of a row that is asked."""
+    allowed = PARAMS.get(row.kind, {})
     for key, value in row.params.items():
         if key not in allowed:
             return unknown(f"params: a row of kind {row.kind} takes no", key, allowed)
-        if not isinstance(value, list):
-            return f"params.{key}: must be a list, not {values.shown(value)}."
-        for shape in value:
-            if shape not in NATIVE_SHAPES:
-                return unknown(f"params.{key}: there is no payload", str(shape), NATIVE_SHAPES)
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            return f"params.{key}: must be a list of words, not {values.shown(value)}."
+        for word in value:
+            if word not in allowed[key]:
+                return unknown(f"params.{key}: there is no", word, allowed[key])
     return None
 
 
