@@ -82,7 +82,7 @@ FAKE_PYTHON = """#!/bin/sh
 case "$1 $2" in
     -c*) exec {real} "$@" ;;
     "-m venv")
-        mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && echo venv >>{log} ;;
+        mkdir -p "$4/bin" && ln -sf "$0" "$4/bin/python" && echo venv >>{log} ;;
     "-m pip")
         echo "pip $*" >>{log}
         case "$*" in
