@@ -5,6 +5,9 @@ Addresses, resolvers and transports of one row that came to the same are folded 
 
 from __future__ import annotations
 
+import itertools
+import textwrap
+
 from roomprobe.model import Check, Frozen, Hop, Place, Report, Result
 from roomprobe.outcome import Outcome, Reason
 from roomprobe.report.page import Page, cut
@@ -58,6 +61,9 @@ PROOF = {
     Reason.PROXY_REFUSES: "the proxy refuses",
     Reason.PROXY_FAILS: "the proxy cannot get there",
     Reason.PROXY_SILENT: "the proxy is silent",
+    Reason.NO_CARRIER: "not sent, no link",
+    Reason.NO_LOCAL_ADDRESS: "not sent, no address",
+    Reason.NO_GATEWAY: "not sent, no gateway",
     Reason.GATEWAY_SILENT: "the gateway is silent",
     Reason.PERMISSION: "this box may not send that",
     Reason.LOCAL_FIREWALL: "a firewall on this box refuses it",
@@ -95,23 +101,31 @@ def draw(page: Page, report: Report) -> None:
     headings = zip(HEADINGS, (rows, purposes, targets, outcomes), strict=True)
     page.blank()
     page.add(("  " + "".join(heading.ljust(width) for heading, width in headings if width), "dim"))
-    under = 2 + rows + (purposes if wide else 0)
     before = ""
     for line in lines:
-        left = f"  {line.row.ljust(rows)}{cut(line.purpose, purposes - 2).ljust(purposes)}"
+        purpose = textwrap.wrap(line.purpose, purposes - 2) or [""]
+        left = f"  {line.row.ljust(rows)}{purpose[0].ljust(purposes)}"
         left += cut(line.target, targets - 2).ljust(targets) if wide else ""
-        facts = "  ".join(fact for fact in (line.rtt, line.proof) if fact)
-        fits = wide and len(left) + outcomes + len(facts) <= page.width
-        if not fits:
-            facts = line.rtt
-            if line.proof == before:
-                facts = "  ".join(fact for fact in (line.rtt, "as above") if fact)
-        page.add((left, ""), (line.outcome.value.ljust(outcomes), STYLE[line.outcome]), (facts, ""))
-        if not wide:
-            page.flow(line.target, under)
-        if not fits and line.proof and line.proof != before:
-            page.flow(line.proof, under)
+        proof = "as above" if line.proof == before else line.proof
+        facts = "  ".join(fact for fact in (line.rtt, proof) if fact)
+        fits = (wide or proof == "as above") and len(left) + outcomes + len(facts) <= page.width
+        page.add(
+            (left, ""), (line.outcome.value.ljust(outcomes), STYLE[line.outcome]), (facts if fits else line.rtt, "")
+        )
+        rest = [] if fits else [proof]
+        if wide:
+            _beside(page, 2 + rows, purposes, purpose[1:], rest)
+        else:
+            _beside(page, 2 + rows, 0, [], [*purpose[1:], line.target, *rest])
         before = line.proof
+
+
+def _beside(page: Page, indent: int, purposes: int, purpose: list[str], texts: list[str]) -> None:
+    """The rest of a line: what is left of the purpose in its column, and beside it each text, wrapped."""
+    room = page.width - indent - purposes
+    wrapped = [piece for text in texts for piece in textwrap.wrap(text, room, break_on_hyphens=False)]
+    for left, right in itertools.zip_longest(purpose, wrapped, fillvalue=""):
+        page.add((" " * indent + left.ljust(purposes) + right, ""))
 
 
 def _widest(heading: str, cells: list[str]) -> int:
@@ -168,7 +182,7 @@ def _rtt(group: tuple[Result, ...]) -> str:
     times = [result.verdict.rtt_ms for result in group if result.verdict.rtt_ms is not None]
     if not times:
         return ""
-    low, high = f"{min(times):.0f}", f"{max(times):.0f}"
+    low, high = (f"{time:.0f}" if time >= 1 else "<1" for time in (min(times), max(times)))
     return f"{low} ms" if low == high else f"{low}-{high} ms"
 
 

@@ -125,11 +125,9 @@ def _remarks(ask: rule.Ask) -> list[str]:
 
 def _notes(page: Page, report: Report) -> None:
     page.blank()
-    for note in report.notes:
-        page.flow(note, 8, first=("  note: ", "dim"))
-    for remark in (report.host.vantage.sentence, _clock(report), _proxy(report)):
-        if remark:
-            page.flow(remark, 8, first=("  note: ", "dim"))
+    for note in dict.fromkeys((*report.notes, report.host.vantage.sentence, _clock(report), _proxy(report))):
+        if note:
+            page.flow(note, 8, first=("  note: ", "dim"))
 
 
 def _clock(report: Report) -> str:
@@ -154,5 +152,5 @@ def _not_tested(page: Page, report: Report) -> None:
             check = result.check
             said.setdefault(result.verdict.sentence, {})[escape(check.row, 20)] = escape(check.purpose, 60)
     for why, rows in said.items():
-        named = " ".join(*rows.items()) if len(rows) == 1 else ", ".join(rows)
+        named = "".join(f"{row} ({purpose})" for row, purpose in rows.items()) if len(rows) == 1 else ", ".join(rows)
         page.flow(f"{named}: {why}", 14, first=("  not tested: ", "dim"))
