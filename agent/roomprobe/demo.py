@@ -13,15 +13,15 @@ import pathlib
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
 
 import msgspec
 
 from roomprobe import host, pipeline, plan, profile
-from roomprobe import report as reports
 from roomprobe.config import Config
-from roomprobe.model import Host, Plan
 from roomprobe.options import Options
+from roomprobe.report import output
 from roomprobe.report.progress import Progress
 
 ORG = "demo"
@@ -65,9 +65,7 @@ def certificate(folder: pathlib.Path) -> pathlib.Path:
     file = folder / "demo.pem"
     file.write_bytes(
         made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return file
 
@@ -76,10 +74,10 @@ class Answerer(asyncio.DatagramProtocol):
     """Answers every datagram with a few bytes, never with more than it got."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if isinstance(self.transport, asyncio.DatagramTransport) and len(data) >= 8:
+        if len(data) >= 8:
             self.transport.sendto(b"\xffdemo" + data[-3:], addr)
 
 
@@ -94,7 +92,7 @@ async def _web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @contextlib.asynccontextmanager
-async def far_ends(file: pathlib.Path, rows: dict[str, str]) -> AsyncIterator[dict[str, int]]:
+async def far_ends(file: pathlib.Path, rows: Mapping[str, str]) -> AsyncIterator[dict[str, int]]:
     """Starts one stand-in a row (`rows`: row id → transport); gives row id → port, and stops them all."""
     loop = asyncio.get_running_loop()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -113,11 +111,6 @@ async def far_ends(file: pathlib.Path, rows: dict[str, str]) -> AsyncIterator[di
         yield ports
 
 
-def _demo_plan(config: Config, here: Host) -> Plan:
-    made = plan.make(profile.load(("starleaf",)), config, here)
-    return made
-
-
 async def _run(options: Options) -> int:
     with tempfile.TemporaryDirectory(prefix="roomprobe-demo-") as folder:
         file = certificate(pathlib.Path(folder))
@@ -126,18 +119,16 @@ async def _run(options: Options) -> int:
             base,
             site=msgspec.structs.replace(base.site, org=ORG, room="Demonstration"),
             network=msgspec.structs.replace(base.network, ca_file=str(file), resolvers=(LOOPBACK,)),
-            targets={name: (LOOPBACK,) for name in NAMES},
+            targets=dict.fromkeys(NAMES, (LOOPBACK,)),
         )
         here = msgspec.structs.replace(host.gather(config), trouble=None, families=(4,), resolvers=(LOOPBACK,))
-        made = _demo_plan(config, here)
+        made = plan.make(profile.load(("starleaf",)), config, here)
         runnable = {c.row: c.transport or "" for c in made.checks if c.skip is None and c.kind != "dns"}
         async with far_ends(file, runnable) as ports:
-            moved = tuple(
-                msgspec.structs.replace(c, port=ports[c.row]) if c.row in ports else c for c in made.checks
-            )
+            moved = tuple(msgspec.structs.replace(c, port=ports[c.row]) if c.row in ports else c for c in made.checks)
             stand_in = msgspec.structs.replace(made, checks=moved)
             report = await pipeline.measure(stand_in, config, here, options.timeout, Progress(sys.stderr))
-    status = reports.write(report, options, sys.stdout)
+    status = output.write(report, options, sys.stdout)
     if not options.json and not options.ndjson:
         sys.stdout.write(WHAT_IT_WAS)
     return status

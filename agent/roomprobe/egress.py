@@ -21,7 +21,7 @@ _ALIVE = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 _HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSED})
 
 
-class NoEgress(Frozen, kw_only=True):
+class NoEgress(Frozen, frozen=True, kw_only=True):
     """Everything ends behind `hop.last_answering`."""
 
     hop: Hop
@@ -49,7 +49,9 @@ def find(results: Sequence[Result], paths: Iterable[PathEvidence], host: Host, f
 def _heard_from_beyond(result: Result, facts: Facts) -> bool:
     if result.check.kind == "dns":
         # A resolver on the site's own network says nothing about what is beyond it.
-        return result.verdict.outcome in (Outcome.OPEN, Outcome.NO_TARGET) and outside(result.check.address, facts) is True
+        return (
+            result.verdict.outcome in (Outcome.OPEN, Outcome.NO_TARGET) and outside(result.check.address, facts) is True
+        )
     return result.verdict.outcome in _HEARD
 
 
@@ -66,9 +68,7 @@ def _common_end(paths: tuple[PathEvidence, ...], gateway: str | None, host: Host
     if len(ends) < LEAST_FLOWS or len({p.address for p in paths}) < LEAST_HOSTS:
         return None
     first = ends[0]
-    same = all(
-        same_address(e.address, first.address) if e.address and first.address else e == first for e in ends
-    )
+    same = all(same_address(e.address, first.address) if e.address and first.address else e == first for e in ends)
     if not same or (first.distance == 0 and (gateway is None or host.neighbours.get(gateway) not in _ALIVE)):
         return None
     if not refused and first.address and outside(first.address, facts) is True:

@@ -12,7 +12,7 @@ from typing import Literal
 from roomprobe.model import Frozen
 
 
-class Icmp(Frozen, kw_only=True):
+class Icmp(Frozen, frozen=True, kw_only=True):
     """An ICMP or ICMPv6 error from the socket error queue. `local`: made by this kernel, not received."""
 
     type: int
@@ -21,7 +21,7 @@ class Icmp(Frozen, kw_only=True):
     local: bool = False
 
 
-class Failure(Frozen, kw_only=True, tag_field="kind", tag="failure"):
+class Failure(Frozen, frozen=True, kw_only=True, tag_field="kind", tag="failure"):
     """A socket call that this box itself refused: `operation` (socket, bind, connect, send), errno name as text."""
 
     operation: str
@@ -32,7 +32,7 @@ class Failure(Frozen, kw_only=True, tag_field="kind", tag="failure"):
 # --- udp -----------------------------------------------------------------------------------------------------------
 
 
-class Exchange(Frozen, kw_only=True):
+class Exchange(Frozen, frozen=True, kw_only=True):
     """One payload shape sent to one port: `payload` names it ("opaque", "stun", "ntp", "openvpn", "ike").
 
     `sent_s` lists each transmission; `answered_s` the first datagram back; `answer` says in words what it decoded to
@@ -51,7 +51,7 @@ class Exchange(Frozen, kw_only=True):
     failure: Failure | None = None
 
 
-class UdpEvidence(Frozen, kw_only=True, tag="udp"):
+class UdpEvidence(Frozen, frozen=True, kw_only=True, tag="udp"):
     """The exchanges of one UDP row; `source` is the local address used."""
 
     source: str | None
@@ -62,7 +62,7 @@ class UdpEvidence(Frozen, kw_only=True, tag="udp"):
 # --- tcp, tls ------------------------------------------------------------------------------------------------------
 
 
-class Connect(Frozen, kw_only=True):
+class Connect(Frozen, frozen=True, kw_only=True):
     """A TCP connect. `result`: connected, refused (RST), icmp, timeout, failure (our own), proxy (see ProxyAnswer)."""
 
     result: Literal["connected", "refused", "icmp", "timeout", "failure", "proxy"]
@@ -73,7 +73,7 @@ class Connect(Frozen, kw_only=True):
     failure: Failure | None = None
 
 
-class ProxyAnswer(Frozen, kw_only=True):
+class ProxyAnswer(Frozen, frozen=True, kw_only=True):
     """What the web proxy said to CONNECT. `connect` is the TCP connect to the proxy itself; `status` its HTTP status,
     None when it did not answer in HTTP; `detail` its reason phrase, bounded to 200 characters."""
 
@@ -83,7 +83,7 @@ class ProxyAnswer(Frozen, kw_only=True):
     detail: str | None = None
 
 
-class Certificate(Frozen, kw_only=True):
+class Certificate(Frozen, frozen=True, kw_only=True):
     """One certificate of the chain as presented, leaf first. Dates are RFC 3339 UTC, names RFC 4514 text."""
 
     sha256: str
@@ -94,7 +94,7 @@ class Certificate(Frozen, kw_only=True):
     not_after: str
 
 
-class Trust(Frozen, kw_only=True):
+class Trust(Frozen, frozen=True, kw_only=True):
     """How the presented chain verifies for the asked name against one set of anchors.
 
     `anchors`: certifi, site (ca_file), system. `verified`: chain, dates and name all good. Otherwise `problem` is the first
@@ -106,7 +106,7 @@ class Trust(Frozen, kw_only=True):
     problem: Literal["name", "not-yet-valid", "expired", "issuer"] | None = None
 
 
-class TlsEvidence(Frozen, kw_only=True, tag="tls"):
+class TlsEvidence(Frozen, frozen=True, kw_only=True, tag="tls"):
     """One TCP connect, TLS handshake and `GET /`. `stage` is the last thing reached:
 
     connect, handshake (ClientHello sent), certificate (chain seen, handshake not finished), established, answered
@@ -134,7 +134,7 @@ class TlsEvidence(Frozen, kw_only=True, tag="tls"):
     duration_s: float = 0.0
 
 
-class TcpEvidence(Frozen, kw_only=True, tag="tcp"):
+class TcpEvidence(Frozen, frozen=True, kw_only=True, tag="tcp"):
     """A plain TCP connect with a short passive listen; `banner` is hex, at most 64 bytes."""
 
     connect: Connect
@@ -147,7 +147,7 @@ class TcpEvidence(Frozen, kw_only=True, tag="tcp"):
 # --- dns -----------------------------------------------------------------------------------------------------------
 
 
-class DnsAnswer(Frozen, kw_only=True):
+class DnsAnswer(Frozen, frozen=True, kw_only=True):
     """One question to one resolver. `rcode` is its text (NOERROR, NXDOMAIN ...), None without a usable answer.
 
     `problem`: timeout, refused (RST or port-unreachable), icmp, malformed, failure (our own). Addresses sorted.
@@ -165,7 +165,7 @@ class DnsAnswer(Frozen, kw_only=True):
     seconds: float | None = None
 
 
-class DnsEvidence(Frozen, kw_only=True, tag="dns"):
+class DnsEvidence(Frozen, frozen=True, kw_only=True, tag="dns"):
     """A and AAAA of the name through one resolver over one transport, and of a random sibling label beside it."""
 
     resolver: str
@@ -183,7 +183,7 @@ class DnsEvidence(Frozen, kw_only=True, tag="dns"):
 # --- path ----------------------------------------------------------------------------------------------------------
 
 
-class Step(Frozen, kw_only=True):
+class Step(Frozen, frozen=True, kw_only=True):
     """One ladder packet and what came of it.
 
     `result`: hop (time exceeded), answer (reply datagram, or TCP handshake completed), refused (RST), icmp (another ICMP
@@ -198,7 +198,7 @@ class Step(Frozen, kw_only=True):
     ms: float | None = None
 
 
-class Flow(Frozen, kw_only=True):
+class Flow(Frozen, frozen=True, kw_only=True):
     """One ladder: a transport and port towards one address. `role`: suspect (a check that failed) or control.
 
     `payload` names the UDP payload shape, None for TCP. UDP holds one source port; TCP uses consecutive ones.
@@ -212,7 +212,7 @@ class Flow(Frozen, kw_only=True):
     steps: tuple[Step, ...]
 
 
-class PathEvidence(Frozen, kw_only=True, tag="path"):
+class PathEvidence(Frozen, frozen=True, kw_only=True, tag="path"):
     """Every ladder towards one address, taken in one survey. `complete` False: the time ran out before the repeats."""
 
     address: str

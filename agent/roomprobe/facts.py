@@ -5,7 +5,7 @@ from __future__ import annotations
 from roomprobe.model import Frozen
 
 
-class Facts(Frozen, kw_only=True):
+class Facts(Frozen, frozen=True, kw_only=True):
     """`addresses` are this box's own; `prefixes` the site's in CIDR form; `clock_synced` None when it cannot be told."""
 
     addresses: tuple[str, ...] = ()

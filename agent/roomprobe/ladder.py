@@ -122,10 +122,7 @@ def trials(path: PathEvidence, flow: Flow, ttl: int) -> int:
     """In how many rounds the flow was silent at a TTL while another flow was answered at the same TTL."""
     quiet = {s.round for s in flow.steps if s.ttl == ttl and s.result == "silent"}
     heard = {
-        s.round
-        for other in others(path, flow)
-        for s in other.steps
-        if s.ttl == ttl and s.result in ("hop", "answer")
+        s.round for other in others(path, flow) for s in other.steps if s.ttl == ttl and s.result in ("hop", "answer")
     }
     return len(quiet & heard)
 

@@ -23,7 +23,7 @@ class Frozen(msgspec.Struct, frozen=True):
 # --- profile -------------------------------------------------------------------------------------------------------
 
 
-class Requirement(Frozen, kw_only=True, forbid_unknown_fields=True):
+class Requirement(Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row of a requirement document for one host: what the room system needs, and how it is asked.
 
     `host` may hold `{org}` and `{domain}`. Rows with the same `group` are one-of: one met member meets the group;
@@ -49,14 +49,14 @@ class Requirement(Frozen, kw_only=True, forbid_unknown_fields=True):
     params: dict[str, Any] = {}
 
 
-class ServiceSpec(Frozen, kw_only=True, forbid_unknown_fields=True):
+class ServiceSpec(Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A thing that people want to work ("calls"), made of rows. `works` and `fails` finish the plain sentences."""
 
     id: str
     title: str
 
 
-class Profile(Frozen, kw_only=True, forbid_unknown_fields=True):
+class Profile(Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one kind of room system needs from a network; one TOML file each (docs/profiles.md)."""
 
     schema: Literal[1]
@@ -73,14 +73,14 @@ class Profile(Frozen, kw_only=True, forbid_unknown_fields=True):
 # --- plan ----------------------------------------------------------------------------------------------------------
 
 
-class Skip(Frozen, kw_only=True):
+class Skip(Frozen, frozen=True, kw_only=True):
     """Why a check is not run; `reason` from the closed list, `sentence` for people."""
 
     reason: Reason
     sentence: str
 
 
-class Check(Frozen, kw_only=True):
+class Check(Frozen, frozen=True, kw_only=True):
     """One concrete question: one row, host, address, transport and port (and way: direct or through the proxy).
 
     `address` is None while the name is unresolved, and always with `via="proxy"` (the proxy resolves).
@@ -109,7 +109,7 @@ class Check(Frozen, kw_only=True):
     skip: Skip | None = None
 
 
-class Plan(Frozen, kw_only=True):
+class Plan(Frozen, frozen=True, kw_only=True):
     """Every check of a run, those that cannot run included (`skip`)."""
 
     profiles: tuple[Profile, ...]
@@ -119,14 +119,14 @@ class Plan(Frozen, kw_only=True):
 # --- verdict -------------------------------------------------------------------------------------------------------
 
 
-class Place(Frozen, kw_only=True):
+class Place(Frozen, frozen=True, kw_only=True):
     """A device on the path; `distance` in hops from this box (1 = first router). Either may be unknown."""
 
     distance: int | None = None
     address: str | None = None
 
 
-class Hop(Frozen, kw_only=True):
+class Hop(Frozen, frozen=True, kw_only=True):
     """Where on the path. For silence it is the interval between the two; either may be the dropper."""
 
     last_answering: Place | None = None
@@ -134,7 +134,7 @@ class Hop(Frozen, kw_only=True):
     sender: Place | None = None
 
 
-class Verdict(Frozen, kw_only=True):
+class Verdict(Frozen, frozen=True, kw_only=True):
     """What one check's evidence means. `where` is None when there is no trouble to place. `rtt_ms` in milliseconds."""
 
     outcome: Outcome
@@ -146,7 +146,7 @@ class Verdict(Frozen, kw_only=True):
     rtt_ms: float | None = None
 
 
-class Result(Frozen, kw_only=True):
+class Result(Frozen, frozen=True, kw_only=True):
     """A check with its evidence (a Struct of its probe kind, or None when it did not run) and its verdict."""
 
     check: Check
@@ -157,14 +157,14 @@ class Result(Frozen, kw_only=True):
 # --- self-knowledge ------------------------------------------------------------------------------------------------
 
 
-class Address(Frozen, kw_only=True):
+class Address(Frozen, frozen=True, kw_only=True):
     """An address of this box with its prefix length."""
 
     address: str
     prefix: int
 
 
-class Vantage(Frozen, kw_only=True):
+class Vantage(Frozen, frozen=True, kw_only=True):
     """Whether this box stands where the room system stands; `state` "unset" when the site named no room system.
 
     `room_system` is its address as configured: the source that a firewall rule has to name.
@@ -175,7 +175,7 @@ class Vantage(Frozen, kw_only=True):
     room_system: str | None = None
 
 
-class Host(Frozen, kw_only=True):
+class Host(Frozen, frozen=True, kw_only=True):
     """What this box knows of itself. `gateways` maps family 4 and 6 to the default router.
 
     `neighbours` maps an address to the kernel's neighbour state ("reachable", "failed", ...).
@@ -201,7 +201,7 @@ class Host(Frozen, kw_only=True):
 # --- report --------------------------------------------------------------------------------------------------------
 
 
-class WalkStep(Frozen, kw_only=True):
+class WalkStep(Frozen, frozen=True, kw_only=True):
     """One step of the room system's own order of transports; `waited_ms` is our time until that step was decided."""
 
     transport: str
@@ -209,7 +209,7 @@ class WalkStep(Frozen, kw_only=True):
     waited_ms: float
 
 
-class Walk(Frozen, kw_only=True):
+class Walk(Frozen, frozen=True, kw_only=True):
     """The room system's order replayed on this run's measurements; `transport` is where it would end up, if known."""
 
     steps: tuple[WalkStep, ...]
@@ -219,7 +219,7 @@ class Walk(Frozen, kw_only=True):
     sentence: str
 
 
-class Service(Frozen, kw_only=True):
+class Service(Frozen, frozen=True, kw_only=True):
     """A service rolled up. `at_least` is set with state unknown, when the required part is known to work."""
 
     profile: str
@@ -237,7 +237,7 @@ class Service(Frozen, kw_only=True):
     hop: Hop | None = None
 
 
-class Run(Frozen, kw_only=True):
+class Run(Frozen, frozen=True, kw_only=True):
     """Identity and times of a run. `started` is RFC 3339 UTC, `started_mono` the monotonic clock in seconds."""
 
     id: str
@@ -251,7 +251,7 @@ class Run(Frozen, kw_only=True):
     interrupted: bool = False
 
 
-class Site(Frozen, kw_only=True):
+class Site(Frozen, frozen=True, kw_only=True):
     """Who and where: all from the site configuration, all optional."""
 
     org: str | None = None
@@ -259,7 +259,7 @@ class Site(Frozen, kw_only=True):
     room: str | None = None
 
 
-class Report(Frozen, kw_only=True):
+class Report(Frozen, frozen=True, kw_only=True):
     """One run, rolled up. Pure data: report/ turns it into a terminal page, JSON or JUnit."""
 
     agent_id: str | None

@@ -11,12 +11,11 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from roomprobe import __version__, host, naming, plan, probes, rollup, verdict
-from roomprobe import report as reports
 from roomprobe.config import Config
 from roomprobe.evidence import PathEvidence
 from roomprobe.facts import Facts
@@ -26,6 +25,7 @@ from roomprobe.net.flow import FlowSpec
 from roomprobe.net.pace import Bucket
 from roomprobe.options import Options
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.report import output
 from roomprobe.report.progress import Progress
 from roomprobe.runner import Clock, run_checks, run_surveys
 
@@ -87,7 +87,10 @@ async def _results(
     names = [check for check in made.checks if check.kind == "dns"]
     progress.started(len(made.checks))
     progress.say("looking up names")
-    lookups = naming.compare(_judged(names, await run_checks(names, net, clock, progress.done), facts))
+    here, looked_up = await asyncio.gather(
+        host.locate(config, here, net.bucket), run_checks(names, net, clock, progress.done)
+    )
+    lookups = naming.compare(_judged(names, looked_up, facts))
     targets, unresolved = _targets(made, lookups, config, here)
     progress.started(len(names) + len(targets))
     progress.say("asking the far ends")
@@ -95,9 +98,11 @@ async def _results(
     first = _judged(targets, evidence, facts)
     wanted = flows(first)
     if wanted:
-        progress.say(f"following the path to {', '.join(dict.fromkeys(r.check.host or '' for r in first if r.check.address in wanted))}")
+        progress.say(
+            f"following the path to {', '.join(dict.fromkeys(r.check.host or '' for r in first if r.check.address in wanted))}"
+        )
     surveys = await run_surveys(wanted, net, clock, lambda _: None)
-    here = await host.look_again(config, here)
+    here = host.refresh_neighbours(here)
     facts = _facts(config, here)
     refined = [_refined(result, surveys, made, config, here, facts) for result in (*lookups, *first, *unresolved)]
     order = {(check.profile, check.row): number for number, check in enumerate(made.checks)}
@@ -136,7 +141,7 @@ def _skipped(skip: Skip) -> Verdict:
     return Verdict(outcome=Outcome.SKIPPED, confidence=Confidence.NONE, reason=skip.reason, sentence=skip.sentence)
 
 
-def _judged(checks: Sequence[Check], evidence: dict[str, object], facts: Facts) -> tuple[Result, ...]:
+def _judged(checks: Sequence[Check], evidence: Mapping[str, object], facts: Facts) -> tuple[Result, ...]:
     """First verdicts, each from its own evidence."""
     results = []
     for check in checks:
@@ -144,13 +149,13 @@ def _judged(checks: Sequence[Check], evidence: dict[str, object], facts: Facts) 
         if isinstance(seen, Skip):
             results.append(Result(check=check, evidence=None, verdict=_skipped(seen)))
         else:
-            results.append(Result(check=check, evidence=seen, verdict=probes.load(check.kind).judge(check, seen, facts)))
+            results.append(
+                Result(check=check, evidence=seen, verdict=probes.load(check.kind).judge(check, seen, facts))
+            )
     return tuple(results)
 
 
-def _targets(
-    made: Plan, lookups: tuple[Result, ...], config: Config, here: Host
-) -> tuple[list[Check], list[Result]]:
+def _targets(made: Plan, lookups: tuple[Result, ...], config: Config, here: Host) -> tuple[list[Check], list[Result]]:
     """Every check with an address of its own, and verdicts for those whose name gave none."""
     ready: list[Check] = []
     unresolved: list[Result] = []
@@ -222,9 +227,9 @@ def _refined(
 def once(options: Options) -> int:
     """`roomprobe --once`: plan, measure, print; returns the exit status."""
     config, profiles = options.load()
-    reports.check_outputs(options)
+    output.check_outputs(options)
     here = host.gather(config)
     made = plan.make(profiles, config, here, only=options.only)
     progress = Progress(sys.stderr)
     report = asyncio.run(measure(made, config, here, options.timeout, progress))
-    return reports.write(report, options, sys.stdout)
+    return output.write(report, options, sys.stdout)

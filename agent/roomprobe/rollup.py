@@ -29,10 +29,12 @@ def services(
     """Every service of a profile, in the profile's order; `results` may hold other profiles' too."""
     mine = [r for r in results if r.check.profile == profile.id]
     stopped = _stopped(mine, tuple(paths), host, facts)
-    return tuple(_service(profile, spec, [r for r in mine if spec.id in r.check.services], stopped) for spec in profile.service)
+    return tuple(
+        _service(profile, spec, [r for r in mine if spec.id in r.check.services], stopped) for spec in profile.service
+    )
 
 
-class _Stopped(Verdict):
+class _Stopped(Verdict, frozen=True):
     """A finding about the whole site that breaks every service that was asked for."""
 
 
@@ -54,7 +56,9 @@ def _stopped(results: Sequence[Result], paths: tuple[PathEvidence, ...], host: H
 
 
 def _broken(reason: Reason, where: Where, sentence: str) -> _Stopped:
-    return _Stopped(outcome=Outcome.FILTERED, confidence=Confidence.PROVEN, reason=reason, where=where, sentence=sentence)
+    return _Stopped(
+        outcome=Outcome.FILTERED, confidence=Confidence.PROVEN, reason=reason, where=where, sentence=sentence
+    )
 
 
 def units(results: Sequence[Result], *, with_proxy: bool) -> tuple[Unit, ...]:
@@ -73,10 +77,14 @@ def _service(profile: Profile, spec: ServiceSpec, results: Sequence[Result], sto
     counted = [u for u in made if u.state is not Meets.LEFT_OUT and u.need is not Need.OPTIONAL]
     walked = walk.replay(_order(profile, results), results)
     if not counted:
-        return _make(profile, spec, State.UNKNOWN, Reason.NOT_TESTED, Confidence.NONE, f"{spec.title}: not tested.", walked=None)
+        return _make(
+            profile, spec, State.UNKNOWN, Reason.NOT_TESTED, Confidence.NONE, f"{spec.title}: not tested.", walked=None
+        )
     if stopped is not None:
         sentence = f"{spec.title} will not work. {stopped.sentence}"
-        return _make(profile, spec, State.BROKEN, stopped.reason, stopped.confidence, sentence, verdict=stopped, walked=walked)
+        return _make(
+            profile, spec, State.BROKEN, stopped.reason, stopped.confidence, sentence, verdict=stopped, walked=walked
+        )
     for need, state, at_least in (
         (Need.REQUIRED, Meets.NOT_MET, None),
         (Need.REQUIRED, Meets.CANNOT_TELL, None),
@@ -115,13 +123,20 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
         return _make(profile, spec, State.DEGRADED, flagged.flags[0], flagged.confidence,
                      f"{spec.title} will work, but {_FLAG_WORDS[flagged.flags[0]]}. {who}{said}", verdict=verdict, walked=walked)  # fmt: skip
     if doubtful is not None or partly is not None:
-        found = doubtful or partly
-        speaks = found.witness if found is doubtful else found.troubled if found else None
+        speaks = doubtful.witness if doubtful is not None else partly.troubled if partly is not None else None
         verdict = speaks.verdict if speaks else None
-        said = verdict.sentence if verdict else ""
-        settle = "whether over UDP or only TCP 443 cannot be told here" if doubtful else "whether everywhere cannot be told here"
-        return _make(profile, spec, State.UNKNOWN, verdict.reason if verdict else Reason.UNPROVEN, Confidence.NONE,
-                     f"{spec.title} will work; {settle}. {said}", verdict=verdict, walked=walked, at_least=State.DEGRADED)  # fmt: skip
+        where = "whether over UDP or only TCP 443" if doubtful else "whether at every address"
+        return _make(
+            profile,
+            spec,
+            State.UNKNOWN,
+            verdict.reason if verdict else Reason.UNPROVEN,
+            Confidence.NONE,
+            f"{spec.title} will work; {where} cannot be told here. {verdict.sentence if verdict else ''}",
+            verdict=verdict,
+            walked=walked,
+            at_least=State.DEGRADED,
+        )
     proven = all(u.confidence is Confidence.PROVEN for u in counted)
     proxied = next((u for u in counted if u.by_proxy), None)
     way = f" It goes through the proxy. {proxied.witness.verdict.sentence}" if proxied and proxied.witness else ""

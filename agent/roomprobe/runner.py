@@ -62,7 +62,7 @@ async def run_checks(
     tasks: dict[str, asyncio.Task[object]] = {}
     for check in checks:
         if check.skip is None:
-            tasks[check.id] = asyncio.create_task(probes.load(check.kind).run(check, net), name=check.id)  # type: ignore[arg-type]
+            tasks[check.id] = asyncio.create_task(probes.load(check.kind).run(check, net), name=check.id)
     if tasks:
         await _until_over(list(tasks.values()), clock, done)
     found: dict[str, Evidence | Skip] = {}
@@ -90,7 +90,7 @@ async def run_surveys(
             found[address] = await survey(address, wanted[address], net, time.monotonic() + share)
 
     families = [[a for a in wanted if (":" in a) == v6] for v6 in (False, True)]
-    tasks: list[asyncio.Task[object]] = [asyncio.create_task(one_family(f)) for f in families if f]  # type: ignore[arg-type]
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(one_family(f)) for f in families if f]
     if tasks:
         await _until_over(tasks, clock, lambda _: done(len(found)))
         for task in tasks:

@@ -14,7 +14,7 @@ from roomprobe.model import Frozen, Result
 from roomprobe.outcome import Confidence, Need, Reason
 
 
-class Unit(Frozen, kw_only=True):
+class Unit(Frozen, frozen=True, kw_only=True):
     """`flags`: met, but not everywhere (some-addresses, one-family, some-resolvers). `doubt`: met, but for a part that
     cannot be told. `witness`: the result that speaks for the unit; `troubled` the one behind a flag or a doubt."""
 
@@ -30,7 +30,7 @@ class Unit(Frozen, kw_only=True):
     members: tuple[Result, ...] = ()
 
 
-class _Part(Frozen, kw_only=True):
+class _Part(Frozen, frozen=True, kw_only=True):
     """A unit's state over a part of its results (one address, one family, one resolver)."""
 
     state: Meets
@@ -64,7 +64,9 @@ def _combine(parts: Sequence[_Part], flag: Reason) -> _Part | None:
         first = (unknown or failed)[0]
         return _Part(state=first.state, witness=first.witness, troubled=first.witness)
     flags = tuple(dict.fromkeys([*(f for p in met for f in p.flags), *([flag] if failed else [])]))
-    troubled = next((p.witness for p in (*failed, *unknown)), None) or next((p.troubled for p in met if p.troubled), None)
+    troubled = next((p.witness for p in (*failed, *unknown)), None) or next(
+        (p.troubled for p in met if p.troubled), None
+    )
     witness = min(met, key=lambda p: p.witness.verdict.confidence is Confidence.PROVEN).witness
     return _Part(
         state=Meets.MET,

@@ -103,15 +103,19 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
             f"{named(hop.next_on_control, facts)}, answers other traffic to the same address but not this. "
             "One of the two drops it.",
         )
-    if any(other.payload == flow.payload and other.transport == flow.transport for other in ladder.others(path, flow)) and (
-        ladder.proven_silent(path, flow, ladder.FULL_TTL)
-    ):
-        hop = Hop(last_answering=last, next_on_control=Place(distance=ladder.full_length(path, flow), address=path.address))
+    if any(
+        other.payload == flow.payload and other.transport == flow.transport for other in ladder.others(path, flow)
+    ) and (ladder.proven_silent(path, flow, ladder.FULL_TTL)):
+        hop = Hop(
+            last_answering=last, next_on_control=Place(distance=ladder.full_length(path, flow), address=path.address)
+        )
         return Verdict(
             outcome=Outcome.FILTERED,
             confidence=Confidence.INFERRED,
             reason=Reason.SIBLING_ANSWERS,
-            where=where_between(last, hop.next_on_control, facts) if last and outside(last.address, facts) else Where.UNKNOWN,
+            where=where_between(last, hop.next_on_control, facts)
+            if last and outside(last.address, facts)
+            else Where.UNKNOWN,
             hop=hop,
             sentence=f"{_what(check)} stays silent, while the same address answers the same packet on another port. "
             f"It gets as far as {named(last, facts)}; beyond that it is dropped, or the far end ignores this port.",

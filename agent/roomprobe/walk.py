@@ -49,7 +49,9 @@ def replay(rows: Sequence[Requirement], results: Sequence[Result]) -> Walk | Non
     transport, confidence = found
     if doubt and transport.startswith("tcp/"):
         sentence = f"Media would go over {_words(transport)}, or over {_words(doubt[0])} if that gets through after all; {took}."
-        return Walk(steps=tuple(steps), transport=None, confidence=Confidence.NONE, duration_s=duration, sentence=sentence)
+        return Walk(
+            steps=tuple(steps), transport=None, confidence=Confidence.NONE, duration_s=duration, sentence=sentence
+        )
     sure = "would" if confidence is Confidence.PROVEN and not doubt else "would probably"
     return Walk(
         steps=tuple(steps),

@@ -16,7 +16,9 @@ HOST = Host(
 )
 
 
-def steps(hops: int, end: str | None = None, *, at: int = 4, sender: str | None = None, icmp=None, upto: int = 6, round_=0):
+def steps(
+    hops: int, end: str | None = None, *, at: int = 4, sender: str | None = None, icmp=None, upto: int = 6, round_=0
+):
     """Routers answer up to `hops`; from TTL `at` on the end ("answer", "refused", "icmp") comes; else silence."""
     made = []
     for ttl in range(1, upto + 1):

@@ -180,7 +180,7 @@ def test_native_answer_alone_never_meets_the_tunnel():
 
 
 def test_a_late_answer_to_the_same_packet_is_open():
-    flow = udp_flow(steps(3) + (Step(ttl=64, round=2, result="answer", address=TARGET, ms=2.0),))
+    flow = udp_flow((*steps(3), Step(ttl=64, round=2, result="answer", address=TARGET, ms=2.0)))
     assert refine(check(), SILENT, path(flow, CONTROL), FACTS).outcome is Outcome.OPEN
 
 

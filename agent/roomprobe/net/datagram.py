@@ -54,9 +54,7 @@ class Datagram:
     def send(self, data: bytes, ttl: int = 64) -> Failure | None:
         """Sends once; a pending ICMP error is taken in first, an error of this box is returned."""
         if ttl != self._ttl:
-            option = (
-                (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if self._v6 else (socket.IPPROTO_IP, socket.IP_TTL)
-            )
+            option = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if self._v6 else (socket.IPPROTO_IP, socket.IP_TTL)
             self._sock.setsockopt(*option, ttl)
             self._ttl = ttl
         for _ in range(8):

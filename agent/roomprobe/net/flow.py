@@ -28,7 +28,7 @@ FULL_TTL = 64
 MOST_PACKETS = 100
 
 
-class FlowSpec(Frozen, kw_only=True):
+class FlowSpec(Frozen, frozen=True, kw_only=True):
     """What to send: `payload` names a shape (None for TCP); `answering`: an answer is expected, told apart per packet."""
 
     transport: str

@@ -146,7 +146,7 @@ def _wordless(what: str, evidence: TlsEvidence) -> Verdict | None:
 
 def _shown(first_bytes: str | None) -> str:
     data = bytes.fromhex(first_bytes or "")
-    return f'it begins "{escape(data.decode("latin-1"), 60)}"' if data else "nothing readable came"
+    return f'it begins "{escape(data.decode("latin-1").strip(), 60)}"' if data else "nothing readable came"
 
 
 def _broken_off(evidence: TlsEvidence) -> str:
@@ -165,7 +165,7 @@ def _expected(what: str, evidence: TlsEvidence) -> Verdict:
             outcome=Outcome.REACHED,
             confidence=Confidence.INFERRED if unproven else Confidence.PROVEN,
             reason=Reason.WANTS_CLIENT_CERTIFICATE,
-            sentence=f"{what} reaches the expected server, which wants a client certificate; only the room system has one.",
+            sentence=f"{what} reaches the expected server, which wants the room system's client certificate.",
         )
     if unproven:
         return Verdict(

@@ -161,7 +161,9 @@ def judge(check: Check, evidence: UdpEvidence, facts: Facts) -> Verdict:
 
 def _own_refusal(what: str, opaque: Exchange, check: Check, facts: Facts) -> Verdict | None:
     """What this box itself did not let out."""
-    local = next((e for e in opaque.errors if e.local or any(same_address(e.offender, a) for a in facts.addresses)), None)
+    local = next(
+        (e for e in opaque.errors if e.local or any(same_address(e.offender, a) for a in facts.addresses)), None
+    )
     if local is not None and meaning(local.type, local.code, is_v6(check.address or "")) == "unreachable":
         return _trouble(Outcome.UNANSWERED, Reason.GATEWAY_SILENT, Where.UNKNOWN,
                         f"{what} does not leave: the next device on the way does not answer this box.")  # fmt: skip
