@@ -37,6 +37,8 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
     started, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
     clock = Clock(deadline=started + timeout, stop=asyncio.Event())
     loop = asyncio.get_running_loop()
+    bugs: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: _bug(context, bugs, clock))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, clock.stop.set)
     try:
@@ -45,6 +47,8 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
         progress.close()
+    if bugs:
+        raise bugs[0]
     facts = _facts(config, here)
     services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, paths, here, facts))
     notes = [profile.note for profile in made.profiles if profile.note]
@@ -68,6 +72,13 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         services=services,
         results=results,
     )
+
+
+def _bug(context: Mapping[str, object], bugs: list[BaseException], clock: Clock) -> None:
+    """A callback that raised has lost an answer: nothing judged after it would be true, so the run ends."""
+    error = context.get("exception")
+    bugs.append(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
+    clock.stop.set()
 
 
 async def _results(
