@@ -1,0 +1,295 @@
+"""What can be broken in the lab, one small function each; `NAMED` is the list for `scripts/lab break`.
+
+Every function breaks at once and gives a `Fault`: `with faults.udp_drop(lab, "fw"):` mends at the end of the block,
+`fault.remove()` by hand, `lab.mend()` takes all away. Each fault has an nft table of its own, so they add up.
+Where a rule stands matters to a TTL ladder: in the `forward` hook the router itself still answers with
+time-exceeded; in `prerouting` (raw) the packet goes before the TTL check and the router is silent too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+from .network import Lab
+from .procs import Spec
+from .topology import NET4, NET6
+
+TUNNEL_PORTS = (24704, 3478, 1194, 500, 123)
+TIME_EXCEEDED = ("icmp type time-exceeded", "icmpv6 type time-exceeded")
+# Neighbour discovery and packet-too-big stay: without them IPv6 does not work at all.
+ICMP_ERRORS = (
+    "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem }",
+    "icmpv6 type { echo-reply, destination-unreachable, time-exceeded, parameter-problem }",
+)
+BEYOND = (f"ip daddr {NET4}", f"ip6 daddr {NET6}")
+TABLE = "fault"
+_numbers = iter(range(1, 1_000_000))
+
+
+class Fault:
+    """Something broken in a lab; a context manager that mends it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._undo: list[Callable[[], object]] = []
+        lab.faults.append(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Mend it; a second time does nothing."""
+        while self._undo:
+            self._undo.pop()()
+        if self in self.lab.faults:
+            self.lab.faults.remove(self)
+
+    def rules(self, ns: str, hook: str, rules: Iterable[str]) -> Self:
+        """Add nft rules in one hook; `early` is before the TTL check, `late` also sees what the router itself sends."""
+        table = f"{TABLE}{os.getpid()}x{next(_numbers)}"
+        chain = {
+            "forward": "type filter hook forward priority filter",
+            "input": "type filter hook input priority filter",
+            "output": "type filter hook output priority filter",
+            "early": "type filter hook prerouting priority raw",
+            "late": "type filter hook postrouting priority filter",
+            "redirect": "type nat hook prerouting priority dstnat",
+        }[hook]
+        body = "\n".join(rules)
+        self.lab.nft(ns, f"table inet {table} {{\nchain {hook} {{\n{chain};\n{body}\n}}\n}}\n")
+        self._undo.append(lambda: self.lab.exec(ns, "nft", "delete", "table", "inet", table))
+        return self
+
+    def ip(self, ns: str, commands: Sequence[str], undo: Sequence[str] = ()) -> Self:
+        """Run `ip` commands in a namespace; mending runs `undo` and configures the namespace again."""
+        self._undo.append(lambda: self.lab.configure(ns))
+        if undo:
+            self._undo.append(lambda: self.lab.ip(ns, *undo))
+        self.lab.ip(ns, *commands)
+        return self
+
+    def helper(self, ns: str, *argv: str, ready: tuple[str, int]) -> Self:
+        """Run a program beside the rules for as long as the fault lasts."""
+        role = f"{TABLE}-{os.getpid()}-{next(_numbers)}"
+        script = str(Path(__file__).with_name("tcpd.py"))
+        self.lab.start(Spec(role, ns, (sys.executable, script, *argv), (ready,)))
+        self._undo.append(lambda: self.lab.stop(role))
+        return self
+
+
+def _ports(ports: Iterable[int]) -> str:
+    return "{ " + ", ".join(str(port) for port in ports) + " }"
+
+
+def _match(protocol: str, ports: Iterable[int] | None) -> str:
+    return f"meta l4proto {protocol}" if ports is None else f"{protocol} dport {_ports(ports)}"
+
+
+# UDP
+
+
+def udp_drop(lab: Lab, router: str = "fw", ports: Iterable[int] | None = None) -> Fault:
+    """Drop UDP (all, or those ports) that the router should forward."""
+    return Fault(lab).rules(router, "forward", [f"{_match('udp', ports)} drop"])
+
+
+def udp_drop_early(lab: Lab, router: str = "fw", ports: Iterable[int] | None = None) -> Fault:
+    """The same before the TTL check: this router does not answer the ladder either."""
+    return Fault(lab).rules(router, "early", [f"{beyond} {_match('udp', ports)} drop" for beyond in BEYOND])
+
+
+def only_udp(lab: Lab, router: str = "fw", ports: Iterable[int] = (123,)) -> Fault:
+    """Drop all UDP but those ports."""
+    return Fault(lab).rules(router, "forward", [f"udp dport != {_ports(ports)} udp sport != {_ports(ports)} drop"])
+
+
+def udp_prohibited(lab: Lab, router: str = "fw", ports: Iterable[int] | None = None) -> Fault:
+    """Refuse UDP with admin-prohibited (ICMP 3/13, ICMPv6 1/1)."""
+    return Fault(lab).rules(router, "forward", [f"{_match('udp', ports)} reject with icmpx admin-prohibited"])
+
+
+def udp_unreachable(lab: Lab, router: str = "fw", ports: Iterable[int] | None = None) -> Fault:
+    """Refuse UDP with port-unreachable in the router's own name."""
+    return Fault(lab).rules(router, "forward", [f"{_match('udp', ports)} reject with icmpx port-unreachable"])
+
+
+def udp_forged(lab: Lab, router: str = "fw", ports: Iterable[int] = TUNNEL_PORTS) -> Fault:
+    """Redirect UDP to a closed port of the router: its port-unreachable leaves in the target's name."""
+    rules = [f"{beyond} udp dport {_ports(ports)} redirect to :9" for beyond in BEYOND]
+    return Fault(lab).rules(router, "redirect", rules)
+
+
+def ntp_redirect(lab: Lab, router: str = "fw") -> Fault:
+    """Redirect UDP 123 to the router's own NTP server (start `peers.ntp(lab, router)` as well)."""
+    return Fault(lab).rules(router, "redirect", [f"{beyond} udp dport 123 redirect" for beyond in BEYOND])
+
+
+# TCP
+
+
+def tcp_drop(lab: Lab, router: str = "fw", ports: Iterable[int] | None = (443,)) -> Fault:
+    """Drop TCP to those ports."""
+    return Fault(lab).rules(router, "forward", [f"{_match('tcp', ports)} drop"])
+
+
+def tcp_reset(lab: Lab, router: str = "fw", ports: Iterable[int] | None = (443,)) -> Fault:
+    """Answer TCP to those ports with a reset made by the router."""
+    return Fault(lab).rules(router, "forward", [f"{_match('tcp', ports)} reject with tcp reset"])
+
+
+def tcp_prohibited(lab: Lab, router: str = "fw", ports: Iterable[int] | None = (443,)) -> Fault:
+    """Refuse TCP to those ports with admin-prohibited."""
+    return Fault(lab).rules(router, "forward", [f"{_match('tcp', ports)} reject with icmpx admin-prohibited"])
+
+
+def tcp_answered(lab: Lab, router: str = "fw", then: str = "mute") -> Fault:
+    """Complete every TCP handshake at the router, and then say nothing (`mute`) or `close`."""
+    fault = Fault(lab).helper(router, then, "9999", ready=("tcp", 9999))
+    return fault.rules(router, "redirect", [f"{beyond} meta l4proto tcp redirect to :9999" for beyond in BEYOND])
+
+
+def tls_intercepted(lab: Lab, router: str = "fw") -> Fault:
+    """Redirect TCP 443 to the router's port 3130, where `peers.proxy(lab, intercept=True)` opens the TLS."""
+    rules = [f"{beyond} tcp dport 443 redirect to :3130" for beyond in BEYOND]
+    return Fault(lab).rules(router, "redirect", rules)
+
+
+# Everything
+
+
+def deny_any(lab: Lab, router: str = "fw") -> Fault:
+    """Forward nothing."""
+    return Fault(lab).rules(router, "forward", ["drop"])
+
+
+def host_drop(lab: Lab, router: str = "fw", addresses: Iterable[str] = ("203.0.113.12", "2001:db8:113::12")) -> Fault:
+    """Drop everything to some addresses, the classic allow-list with a stale entry."""
+    rules = [f"{'ip6' if ':' in address else 'ip'} daddr {address} drop" for address in addresses]
+    return Fault(lab).rules(router, "forward", rules)
+
+
+def loss(lab: Lab, router: str = "isp", percent: int = 20) -> Fault:
+    """Lose packets at random on the router's cable towards the room, each way, its own ICMP errors too."""
+    lose = f"numgen random mod 100 < {percent} drop"
+    fault = Fault(lab).rules(router, "early", [f'iifname "lan0" {lose}'])
+    return fault.rules(router, "late", [f'oifname "lan0" {lose}'])
+
+
+def v6_drop(lab: Lab, router: str = "isp") -> Fault:
+    """IPv6 is there but broken: the router forwards none."""
+    return Fault(lab).rules(router, "forward", ["meta nfproto ipv6 drop"])
+
+
+def uplink_down(lab: Lab, router: str = "fw") -> Fault:
+    """Pull the router's cable towards the far end."""
+    return Fault(lab).ip(router, ["link set wan0 down"])
+
+
+def no_route(lab: Lab, router: str = "isp") -> Fault:
+    """Take the router's default routes: it answers net-unreachable."""
+    return Fault(lab).ip(router, ["-4 route del default", "-6 route del default"])
+
+
+def blackhole(lab: Lab, router: str = "isp") -> Fault:
+    """Send the router's default routes nowhere, in silence."""
+    routes = ["-4 route replace blackhole default metric 1", "-6 route replace blackhole default metric 1"]
+    undo = [f"{family} route del blackhole default metric 1" for family in ("-4", "-6")]
+    gone = ["-4 route del default", "-6 route del default"]
+    return Fault(lab).ip(router, [*gone, *routes], undo)
+
+
+# ICMP
+
+
+def no_time_exceeded(lab: Lab, *routers: str) -> Fault:
+    """Routers (all, unless named) do not say time-exceeded; other ICMP errors still come."""
+    fault = Fault(lab)
+    for router in routers or lab.routers:
+        fault.rules(router, "output", [f"{match} drop" for match in TIME_EXCEEDED])
+    return fault
+
+
+def icmp_filtered(lab: Lab, *routers: str) -> Fault:
+    """No ICMP error gets out of or through the routers (all, unless named)."""
+    fault = Fault(lab)
+    for router in routers or lab.routers:
+        for hook in ("output", "forward"):
+            fault.rules(router, hook, [f"{match} drop" for match in ICMP_ERRORS])
+    return fault
+
+
+# The room
+
+
+def no_carrier(lab: Lab) -> Fault:
+    """Pull the room's cable out of the wall."""
+    return Fault(lab).ip("lan", ["link set p-room down"])
+
+
+def no_address(lab: Lab) -> Fault:
+    """The room has a cable but no address (link-local IPv6 stays, as on any machine)."""
+    return Fault(lab).ip("room", ["-4 addr flush dev eth0", "-6 addr flush dev eth0 scope global"])
+
+
+def no_gateway(lab: Lab) -> Fault:
+    """The room has addresses but no default route."""
+    families = lab.topology.families
+    return Fault(lab).ip("room", [f"-{family} route del default" for family in families])
+
+
+def local_drop(lab: Lab, ports: Iterable[int] | None = TUNNEL_PORTS, protocol: str = "udp") -> Fault:
+    """A firewall on the room's own machine drops what leaves; the kernel says EPERM for UDP and nothing for TCP."""
+    return Fault(lab).rules("room", "output", [f"{_match(protocol, ports)} drop"])
+
+
+def local_prohibit(lab: Lab) -> Fault:
+    """The room's own routing table forbids the far side: every send ends with EACCES."""
+    add = [f"route add prohibit {prefix}" for prefix in (NET4, NET6)]
+    return Fault(lab).ip("room", add, [f"route del prohibit {prefix}" for prefix in (NET4, NET6)])
+
+
+def deaf(lab: Lab, ns: str = "fw", ports: Iterable[int] = (53,)) -> Fault:
+    """A namespace hears nothing on those ports: a resolver or proxy that is dead in silence."""
+    return Fault(lab).rules(ns, "input", [f"{protocol} dport {_ports(ports)} drop" for protocol in ("udp", "tcp")])
+
+
+# For `scripts/lab break NAME [ROUTER]`: those of the room take no router.
+NAMED: dict[str, Callable[..., Fault]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        udp_drop,
+        udp_drop_early,
+        only_udp,
+        udp_prohibited,
+        udp_unreachable,
+        udp_forged,
+        ntp_redirect,
+        tcp_drop,
+        tcp_reset,
+        tcp_prohibited,
+        tcp_answered,
+        tls_intercepted,
+        deny_any,
+        host_drop,
+        loss,
+        v6_drop,
+        uplink_down,
+        no_route,
+        blackhole,
+        no_time_exceeded,
+        icmp_filtered,
+        no_carrier,
+        no_address,
+        no_gateway,
+        local_drop,
+        local_prohibit,
+        deaf,
+    )
+}

@@ -1,0 +1,268 @@
+"""The lab itself: namespaces, cables and routers, alive between `build` and `close` and gone after any other end.
+
+room and codec hang on a bridge; behind it stand the routers fw, isp and core, and then net with the far ends.
+Names carry a prefix with our pid, so that `sweep` can tell whose owner is dead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from . import product
+from .procs import PATH, LabError, Process, Spec, launch, namespaces, program, remove_namespaces, run, start_time
+from .topology import LINKS, Topology, bare, settings
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from .faults import Fault
+
+_OWNED = re.compile(r"rp(\d+)-\d+-")
+WORK = "roomprobe-lab-"
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_open: list[Lab] = []
+_numbers = iter(range(1, 1_000_000))
+
+# Without limits every probe gets its ICMP error, which makes outcomes exact; real routers have the limits.
+_NO_LIMITS = ("net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_ratemask=0", "net.ipv6.icmp.ratelimit=0")
+_NO_DAD = tuple(f"net.ipv6.conf.{which}.{key}=0" for which in ("all", "default") for key in ("accept_dad", "accept_ra"))
+_FORWARD = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+
+
+class Lab:
+    """A network with a room in it: `with Lab() as lab:`, or `Lab(families=(6,), nat=("fw",))`; see Topology.
+
+    `routers` stand in the order of the path, `gateway` is the first; `work` is a directory that goes with the lab.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.topology = Topology(**options)
+        self.routers = self.topology.routers
+        self.gateway = self.routers[0]
+        self.running: dict[str, Process] = {}
+        self.faults: list[Fault] = []
+        self.outlives = False
+        self.prefix = f"rp{os.getpid()}-{next(_numbers)}-"
+        self.work = Path(tempfile.gettempdir()) / (WORK + self.prefix)
+        self._settings = settings(self.topology)
+        self._owner = os.getpid()
+
+    def __enter__(self) -> Self:
+        return self if self in _open else self.build()
+
+    def __exit__(self, *_: object) -> None:
+        if self in _open:
+            self.close()
+
+    def build(self) -> Self:
+        """Make everything, or nothing. LabError says what is missing: root, a Debian package."""
+        if os.geteuid() != 0:
+            raise LabError("the lab needs root: it makes network namespaces")
+        for name, package in (("ip", "iproute2"), ("nft", "nftables"), ("setpriv", "util-linux"), ("sysctl", "procps")):
+            program(name, package)
+        sweep()
+        try:
+            self.work.mkdir(mode=0o755)
+        except FileExistsError:
+            raise LabError(
+                f"{self.work} exists: another lab of that name is there, or somebody is in the way"
+            ) from None
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            _guard(self)
+            self.work.chmod(0o755)
+            self._cable()
+            undo.pop_all()
+        return self
+
+    def close(self) -> None:
+        """Take everything down; may be called at any time and more than once. Signals wait until it is done."""
+        if os.getpid() != self._owner:
+            return  # a forked child must not take its parent's lab away
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            for process in self.running.values():
+                process.stop()
+            self.running.clear()
+            self.faults.clear()
+            remove_namespaces(self.prefix)
+            shutil.rmtree(self.work, ignore_errors=True)
+            if self in _open:
+                _open.remove(self)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def release(self) -> None:
+        """Let it stand when this process ends: `close` is then somebody else's to call."""
+        _open.remove(self)
+
+    def _cable(self) -> None:
+        batch = [f"netns add {self.name(ns)}" for ns in self.topology.namespaces]
+        batch.append(f"link add br0 netns {self.name('lan')} type bridge")
+        ports = (("room", "eth0", "p-room"), ("codec", "eth0", "p-codec"), (self.gateway, "lan0", "p-gateway"))
+        cables = [(ns, port, "lan", far) for ns, port, far in ports]
+        chain = (*self.routers, "net")
+        cables += [(a, "wan0", b, "eth0" if b == "net" else "lan0") for a, b in pairwise(chain)]
+        run(["ip", "-batch", "-"], "\n".join(batch))
+        self._sysctls()
+        batch = [
+            f"link add {port} netns {self.name(ns)} type veth peer name {other} netns {self.name(there)}"
+            for ns, port, there, other in cables
+        ]
+        run(["ip", "-batch", "-"], "\n".join(batch))
+        run(["ip", "-n", self.name("lan"), "-batch", "-"], "\n".join(f"link set {p} master br0" for *_, p in ports))
+        for ns in self.topology.namespaces:
+            self.configure(ns)
+        for router in self.topology.nat:
+            rule = 'type nat hook postrouting priority srcnat; oifname "wan0" meta nfproto ipv4 masquerade'
+            self.nft(router, f"table inet site {{\nchain nat {{\n{rule}\n}}\n}}\n")
+
+    def _sysctls(self) -> None:
+        """Set before the interfaces exist, because their defaults are copied when they are made."""
+        waiting = []
+        for ns in self.topology.namespaces:
+            values = [*_NO_DAD, *(_FORWARD if ns in self.routers else ())]
+            values += () if self.topology.default_icmp_limits else _NO_LIMITS
+            argv = ["ip", "netns", "exec", self.name(ns), "sysctl", "-qw", *values]
+            env = {"PATH": PATH}
+            waiting.append(subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        for child in waiting:
+            said = child.communicate()[0]
+            if child.returncode != 0:
+                raise LabError(f"sysctl failed in a namespace: {said.strip()}")
+
+    # Using it
+
+    def name(self, ns: str) -> str:
+        """The real name of a namespace: `rp4711-1-room` of `room`."""
+        if ns not in self.topology.namespaces:
+            raise LabError(f"no namespace {ns!r} in this lab: {', '.join(self.topology.namespaces)}")
+        return self.prefix + ns
+
+    def exec(self, ns: str, *argv: str, stdin: str = "") -> str:
+        """Run a short command as root in a namespace and give its output; LabError when it fails."""
+        return run(["ip", "netns", "exec", self.name(ns), *argv], stdin)
+
+    def ip(self, ns: str, *commands: str) -> None:
+        """Run `ip` commands in a namespace: `lab.ip("room", "route del default")`."""
+        run(["ip", "-n", self.name(ns), "-batch", "-"], "\n".join(commands))
+
+    def nft(self, ns: str, rules: str) -> None:
+        """Load nftables rules in a namespace, all or none."""
+        self.exec(ns, "nft", "-f", "-", stdin=rules)
+
+    def configure(self, ns: str) -> None:
+        """Give a namespace its links, addresses and routes (again)."""
+        self.ip(ns, *self._settings[ns])
+
+    def start(self, spec: Spec) -> Process:
+        """Start a process and wait until it is ready; one of the same role that is running gives way first."""
+        if spec.role in self.running:
+            self.stop(spec.role)
+        log = self.work / f"{spec.role}.log"
+        process = launch(spec, self.name(spec.ns), log, self.outlives)
+        self.running[spec.role] = process
+        return process
+
+    def stop(self, role: str) -> None:
+        """End the process of that role, if it runs."""
+        if (process := self.running.pop(role, None)) is not None:
+            process.stop()
+
+    def mend(self) -> None:
+        """Take every fault away."""
+        for fault in reversed(self.faults[:]):
+            fault.remove()
+
+    # The product in the room: see product.py
+
+    def config(self, **tables: Mapping[str, object]) -> str:
+        """The default configuration changed: `lab.config(site={"prefixes": ["192.0.2.0/24"]})`; None drops a key."""
+        return product.config_text(self, tables)
+
+    def popen(self, *args: str, config: str | None = None, **how: Any) -> subprocess.Popen[str]:
+        """Start `roomprobe ARGS` in the room as nobody; its pid is roomprobe's own. `how`: see product.popen."""
+        argv, needed = product.command(self, args, config)
+        return product.popen(self, argv, **{**how, "env": {**needed, **(how.get("env") or {})}})
+
+    def run(
+        self, *args: str, config: str | None = None, timeout: float = 60.0, **how: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `roomprobe ARGS` in the room as nobody. `how`: ns, uid, env, resolv (addresses), ca (system store)."""
+        return product.finish(self.popen(*args, config=config, **how), timeout)
+
+    def roomprobe(self, *args: str, **how: Any) -> product.Run:
+        """`run` of `--once --json ARGS` with the report parsed: `code, report, out, err = lab.roomprobe()`."""
+        return product.parsed(self.run("--once", "--json", *args, **how))
+
+    def as_nobody(self, *argv: str, timeout: float = 60.0, **how: Any) -> subprocess.CompletedProcess[str]:
+        """Run any command in the room as nobody without capabilities. `how`: see product.popen."""
+        return product.finish(product.popen(self, argv, **how), timeout)
+
+    # Who is where
+
+    def address(self, ns: str, family: int = 4) -> str:
+        """The address of `room`, `codec` or the gateway on the LAN."""
+        host = {"room": 10, "codec": 20, self.gateway: 1}[ns]
+        return self.topology.lan_address(host, family)
+
+    def hop(self, router: str) -> int:
+        """How many hops from the room a router is; the first is 1."""
+        return self.routers.index(router) + 1
+
+    def hop_address(self, router: str, family: int = 4) -> str:
+        """The address with which a router answers the room (time-exceeded and the like)."""
+        if router == self.gateway:
+            return self.address(router, family)
+        return bare(LINKS[self.routers[self.routers.index(router) - 1], router][0 if family == 4 else 2])
+
+    @property
+    def resolvers(self) -> list[str]:
+        """The site's resolver, at the gateway: one address of the first family that the site has."""
+        return [self.address(self.gateway, self.topology.families[0])]
+
+
+def sweep() -> list[str]:
+    """Remove what labs left behind whose owner was killed too hard to do it; gives their prefixes."""
+    places = Path(tempfile.gettempdir()).glob(f"{WORK}rp*")
+    folders = {path.name.removeprefix(WORK): path for path in places if path.lstat().st_uid == 0}
+    matches = [_OWNED.match(name) for name in (*namespaces("rp"), *folders)]
+    owners = {match.group(): int(match.group(1)) for match in matches if match}
+    gone = sorted(prefix for prefix, owner in owners.items() if start_time(owner) is None)
+    for prefix in gone:
+        remove_namespaces(prefix)
+        if prefix in folders:
+            shutil.rmtree(folders[prefix], ignore_errors=True)
+    return gone
+
+
+def _close_all() -> None:
+    for lab in _open[:]:
+        lab.close()
+
+
+def _guard(lab: Lab) -> None:
+    """Make sure that the lab goes when the process is told to end: a signal becomes the interrupt that unwinds."""
+    if not _open:
+        atexit.register(_close_all)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, _interrupt)
+    _open.append(lab)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
