@@ -35,9 +35,10 @@ open_to_all() {
 # Sets `python` to the first Python that is new enough and can make a virtual environment; else sets `lacking`.
 # The system's own comes first: one under somebody's home may be closed to the user that the lab runs as.
 find_python() {
-    local candidate path
+    local candidate path candidates=(/usr/bin/python3 python3 python3.{14,13,12,11})
     lacking=python
-    for candidate in ${ROOMPROBE_PYTHON:+"$ROOMPROBE_PYTHON"} /usr/bin/python3 python3 python3.{14,13,12,11}; do
+    [ -z "${ROOMPROBE_PYTHON:-}" ] || candidates=("$ROOMPROBE_PYTHON")
+    for candidate in "${candidates[@]}"; do
         path=$(command -v "$candidate") || continue
         if ! "$path" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             [ "$lacking" != python ] || lacking=newer
@@ -53,6 +54,8 @@ find_python() {
 
 need_python() {
     find_python && return
+    [ -z "${ROOMPROBE_PYTHON:-}" ] ||
+        die "ROOMPROBE_PYTHON is $ROOMPROBE_PYTHON, which is no Python 3.11 or newer that can make a virtual environment."
     if [ "$lacking" != newer ] && may_install; then
         say "installing Debian's python3-venv, which is missing here"
         apt_install python3-venv || die "Debian's python3-venv could not be installed; what apt-get said stands above."

@@ -80,7 +80,7 @@ def test_what_people_look_for_is_there(name: str) -> None:
 # A Python that plays at making environments and notes what it was asked; `-c` is the real one.
 FAKE_PYTHON = """#!/bin/sh
 case "$1 $2" in
-    -c*) exec {real} "$@" ;;
+    -c*) exec "{real}" "$@" ;;
     "-m venv")
         mkdir -p "$4/bin" && ln -sf "$0" "$4/bin/python" && echo venv >>{log} ;;
     "-m pip")
@@ -202,6 +202,15 @@ def test_a_change_makes_the_environment_again(copy: Copy, change: Callable[[Copy
     change(copy)
     assert copy.run("plan")[:2] == (0, "ran\nplan\n")
     assert copy.steps == SET_UP
+
+
+def test_a_python_asked_for_by_name_is_the_only_one_tried(copy: Copy) -> None:
+    status, out, err = copy.run("plan", ROOMPROBE_PYTHON="/no/such/python")
+    assert (status, out) == (3, "")
+    assert err == (
+        "roomprobe: ROOMPROBE_PYTHON is /no/such/python, which is no Python 3.11 or newer"
+        " that can make a virtual environment.\n"
+    )
 
 
 def test_two_at_once_set_up_once(copy: Copy) -> None:
