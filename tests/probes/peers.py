@@ -36,10 +36,10 @@ HOST = "config.example.test"
 
 def check(kind: str, port: int, *, host: str | None = HOST, address: str | None = "127.0.0.1", **more: object) -> Check:
     """A planned check towards loopback."""
-    fields: dict[str, object] = dict(
-        id="c", profile="starleaf", row="F1", purpose="sign-in", document="d", services=("sign-in",), need=Need.REQUIRED,
-        kind=kind, transport="tcp", host=host, address=address, port=port,
-    )  # fmt: skip
+    fields: dict[str, object] = {
+        "id": "c", "profile": "starleaf", "row": "F1", "purpose": "sign-in", "document": "d", "services": ("sign-in",),
+        "need": Need.REQUIRED, "kind": kind, "transport": "tcp", "host": host, "address": address, "port": port,
+    }  # fmt: skip
     return Check(**(fields | more))  # type: ignore[arg-type]
 
 

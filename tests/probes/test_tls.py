@@ -201,14 +201,17 @@ async def test_a_flood_of_handshake_bytes_is_bounded() -> None:
     assert verdict.outcome is Outcome.UNANSWERED and evidence.duration_s < 2.0
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_no_descriptor_leaks(public: peers.Identity, tmp_path: Path) -> None:
     leaf = peers.issue("server", HOST, by=public).write(tmp_path / "leaf.pem")
-    descriptors = Path("/proc/self/fd")
     for handler in (peers.tls(leaf), peers.resets, peers.closes):
         await seen(handler)
-        before = len(list(descriptors.iterdir()))
+        before = descriptors()
         await seen(handler)
-        assert len(list(descriptors.iterdir())) <= before
+        assert descriptors() <= before
 
 
 # --- through the proxy ---

@@ -32,7 +32,7 @@ async def run(check: Check, net: Net) -> DnsEvidence:
     name, resolver, port = check.host or "", check.address or "", check.port or 53
     ask = ask_tcp if transport == "tcp" else ask_udp
     beside = sibling(name, random.SystemRandom())
-    questions = [(one, kind) for one in (name, beside) if one for kind in KINDS]
+    questions = [(one, kind) for one in (name, beside) if one is not None for kind in KINDS]
     answers = await asyncio.gather(*(ask(one, kind, resolver, port, net) for one, kind in questions))
     return DnsEvidence(
         resolver=resolver,

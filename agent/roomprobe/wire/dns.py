@@ -24,6 +24,8 @@ def question(name: str, kind: Kind) -> dns.message.QueryMessage | None:
     import dns.exception
     import dns.message
 
+    if not name:
+        return None
     try:
         made = dns.message.make_query(name, kind, use_edns=0, payload=1232)
         made.to_wire()
