@@ -18,9 +18,8 @@ from typing import Any, NoReturn
 from roomprobe import __version__
 from roomprobe.text import escape
 
-FAILED = (
-    3  # never argparse's 2, which would look like a broken room, nor Python's 1, which would look like a degraded one
-)
+# Never argparse's own 2, which would look like a broken room, nor Python's 1, which would look like a degraded one.
+FAILED = 3
 MOST_TIMEOUT_S = 600.0
 
 SUMMARY = """\
