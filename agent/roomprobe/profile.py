@@ -32,7 +32,7 @@ CLOSED: dict[str, tuple[str, ...]] = {
     "transport": ("udp", "tcp"),
 }
 NATIVE_SHAPES = ("ike", "ntp", "openvpn", "stun")  # what wire/shapes.py can build beside the opaque payload
-PARAMS = {
+PARAMS: dict[str, dict[str, tuple[str, ...]]] = {
     "tls": {"alpn": ("http/1.1", "h2")},
     "udp": {"native": NATIVE_SHAPES, "native_opt_in": NATIVE_SHAPES},
 }
