@@ -103,6 +103,8 @@ async def connect(
         if source_port is None:
             bind_ephemeral(sock)
         else:
+            # A row with its own source port may come again within the minute that its last flow lies in TIME_WAIT.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((any_address(family), source_port))
         operation = "connect"
         target = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0][4]
