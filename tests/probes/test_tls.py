@@ -245,8 +245,10 @@ PROXIES = {
 
 @pytest.mark.parametrize("reply", PROXIES)
 async def test_proxies_that_refuse(reply: bytes) -> None:
-    _, verdict, _ = await through(reply)
+    evidence, verdict, _ = await through(reply)
     assert (verdict.outcome, verdict.reason) == PROXIES[reply]
+    assert evidence.proxy is not None
+    assert (evidence.proxy.detail == "the header is too long") == (len(reply) > 16_384)
     assert "through the proxy" in verdict.sentence
 
 
