@@ -22,6 +22,7 @@ SUITE = "bookworm"
 KEPT = Path("/var/tmp/roomprobe-fresh")
 CA_INSIDE = "/etc/registries.pem"
 
+LOOPBACK = "ip link set lo up || exit 125"
 ENTER = """
 mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t sysfs -o ro sysfs "$1/sys" || exit 125
 tree=$1 person=$2 folder=$3; shift 3
@@ -128,15 +129,30 @@ class Bare:
         person: str = "root",
         folder: str = "/",
         env: Mapping[str, str] | None = None,
+        network: bool = True,
         check: bool = False,
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command inside with an almost empty environment and no standard input; its output is captured."""
+        """Runs a command inside with an almost empty environment and no standard input; its output is captured.
+
+        Without `network` there is a loopback of its own and nothing else.
+        """
         home = "/root" if person == "root" else f"/home/{person}"
         clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": home, "LANG": "C.UTF-8", **(env or {})}
         private = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
         return subprocess.run(
-            [*private, "sh", "-c", ENTER, "enter", str(self.tree), f"{person}:", folder, *command],
+            [
+                *private,
+                *([] if network else ["--net"]),
+                "sh",
+                "-c",
+                ENTER if network else LOOPBACK + ENTER,
+                "enter",
+                str(self.tree),
+                f"{person}:",
+                folder,
+                *command,
+            ],
             env=clean,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -83,10 +83,18 @@ def test_packages_are_not_installed_unasked(bare: Bare) -> None:
     assert done.stderr.endswith("run it with --yes if they may.\n")
 
 
-def test_the_tests_set_themselves_up_and_pass(bare: Bare) -> None:
-    command = ["scripts/test", "--yes", "-m", "not lab and not fresh", "-q"]
-    done = bare.run(command, folder=ROOTS, env={"PYTHONASYNCIODEBUG": "1"}, timeout_s=600)
+def test_the_tests_set_themselves_up(bare: Bare) -> None:
+    done = bare.run(["scripts/test", "--yes", "--collect-only", "-q"], folder=ROOTS, timeout_s=600)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert "installing them" in done.stderr
+    assert re.search(r"^\d+ tests collected", done.stdout.splitlines()[-1])
+
+
+def test_the_plain_tests_pass_without_a_network(bare: Bare) -> None:
+    command = ["scripts/test", "-m", "not lab and not fresh", "-q"]
+    done = bare.run(command, folder=ROOTS, env={"PYTHONASYNCIODEBUG": "1"}, network=False, timeout_s=600)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert done.stderr == ""
     assert re.search(r"\d+ passed", done.stdout.splitlines()[-1])
 
 
