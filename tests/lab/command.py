@@ -149,6 +149,9 @@ def break_(words: list[str]) -> None:
         faults.NAMED[words[0]](lab, *words[1:])
     except TypeError:
         raise LabError(f"{words[0]} takes no router: it is in the room") from None
+    except LabError:
+        Lab.mend(lab)  # what it had begun, and not what stood before
+        raise
     lab.save()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from .network import Lab
-from .procs import Spec
+from .procs import Ready, Spec
 from .topology import NET4, NET6
 
 TUNNEL_PORTS = (24704, 3478, 1194, 500, 123)
@@ -63,7 +63,7 @@ class Fault:
             "redirect": "type nat hook prerouting priority dstnat",
         }[hook]
         body = "\n".join(rules)
-        self.lab.nft(ns, f"table inet {table} {{\nchain {hook} {{\n{chain};\n{body}\n}}\n}}\n")
+        self.lab.nft(ns, f"table inet {table} {{\nchain rules {{\n{chain};\n{body}\n}}\n}}\n")
         self._undo.append(lambda: self.lab.exec(ns, "nft", "delete", "table", "inet", table))
         return self
 
@@ -75,7 +75,7 @@ class Fault:
         self.lab.ip(ns, *commands)
         return self
 
-    def helper(self, ns: str, *argv: str, ready: tuple[str, int]) -> Self:
+    def helper(self, ns: str, *argv: str, ready: Ready) -> Self:
         """Run a program beside the rules for as long as the fault lasts."""
         role = f"{TABLE}-{os.getpid()}-{next(_numbers)}"
         script = str(Path(__file__).with_name("tcpd.py"))
@@ -107,7 +107,9 @@ def udp_drop_early(lab: Lab, router: str = "fw", ports: Iterable[int] | None = N
 
 def only_udp(lab: Lab, router: str = "fw", ports: Iterable[int] = (123,)) -> Fault:
     """Drop all UDP but those ports."""
-    return Fault(lab).rules(router, "forward", [f"udp dport != {_ports(ports)} udp sport != {_ports(ports)} drop"])
+    allowed = _ports(ports)
+    rules = [f"udp dport {allowed} accept", f"udp sport {allowed} accept", "meta l4proto udp drop"]
+    return Fault(lab).rules(router, "forward", rules)
 
 
 def udp_prohibited(lab: Lab, router: str = "fw", ports: Iterable[int] | None = None) -> Fault:
@@ -151,7 +153,7 @@ def tcp_prohibited(lab: Lab, router: str = "fw", ports: Iterable[int] | None = (
 
 def tcp_answered(lab: Lab, router: str = "fw", then: str = "mute") -> Fault:
     """Complete every TCP handshake at the router, and then say nothing (`mute`) or `close`."""
-    fault = Fault(lab).helper(router, then, "9999", ready=("tcp", 9999))
+    fault = Fault(lab).helper(router, then, "9999", ready=("tcp", 9999, 2))
     return fault.rules(router, "redirect", [f"{beyond} meta l4proto tcp redirect to :9999" for beyond in BEYOND])
 
 
@@ -235,7 +237,8 @@ def no_carrier(lab: Lab) -> Fault:
 
 def no_address(lab: Lab) -> Fault:
     """The room has a cable but no address (link-local IPv6 stays, as on any machine)."""
-    return Fault(lab).ip("room", ["-4 addr flush dev eth0", "-6 addr flush dev eth0 scope global"])
+    gone = ["-6 route del default"] if 6 in lab.topology.families else []
+    return Fault(lab).ip("room", ["-4 addr flush dev eth0", "-6 addr flush dev eth0 scope global", *gone])
 
 
 def no_gateway(lab: Lab) -> Fault:

@@ -156,8 +156,9 @@ class Lab:
         return run(["ip", "netns", "exec", self.name(ns), *argv], stdin)
 
     def ip(self, ns: str, *commands: str) -> None:
-        """Run `ip` commands in a namespace: `lab.ip("room", "route del default")`."""
-        run(["ip", "-n", self.name(ns), "-batch", "-"], "\n".join(commands))
+        """Run `ip` commands in a namespace: `lab.ip("room", "-6 route del default")`."""
+        for command in commands:
+            run(["ip", "-n", self.name(ns), *command.split()])
 
     def nft(self, ns: str, rules: str) -> None:
         """Load nftables rules in a namespace, all or none."""
@@ -165,7 +166,7 @@ class Lab:
 
     def configure(self, ns: str) -> None:
         """Give a namespace its links, addresses and routes (again)."""
-        self.ip(ns, *self._settings[ns])
+        run(["ip", "-n", self.name(ns), "-batch", "-"], "\n".join(self._settings[ns]))
 
     def start(self, spec: Spec) -> Process:
         """Start a process and wait until it is ready; one of the same role that is running gives way first."""

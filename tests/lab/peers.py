@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -103,9 +104,10 @@ def udp(
     """
     quiet = tuple(silent)
     ports = tuple(port for port in TUNNEL_PORTS if port not in quiet) if answer is None else tuple(answer)
-    lists = [",".join(net_addresses(hosts)), ",".join(map(str, ports)), ",".join(map(str, quiet))]
+    addresses = net_addresses(hosts)
+    lists = [",".join(addresses), ",".join(map(str, ports)), ",".join(map(str, quiet))]
     script = str(Path(__file__).with_name("farend.py"))
-    ready = tuple(("udp", port) for port in (*ports, *quiet))
+    ready = tuple(("udp", port, len(addresses)) for port in (*ports, *quiet))
     return Peer(lab, Spec("udp", "net", (sys.executable, script, *lists), ready))
 
 
@@ -125,6 +127,7 @@ def tls(
     nginx = program("nginx", "nginx-light")
     ca, wanted = issuer or authority(lab), set(client_certificate)
     servers = []
+    count = sum(2 * len(numbers) for numbers in hosts.values())
     for name, numbers in hosts.items():
         cert, key = ca.leaf((certificate_for or {}).get(name, name))
         listen = [f"listen {f'[{a}]' if ':' in a else a}:443 ssl;" for a in net_addresses(numbers)]
@@ -142,7 +145,7 @@ def tls(
         f"daemon off; master_process off; pid {folder}/pid; error_log stderr warn;\nevents {{ }}\n"
         f"http {{ access_log off; {temporary}\n" + "\n".join(servers) + "\n}\n"
     )
-    return Peer(lab, Spec("tls", "net", (nginx, "-e", "stderr", "-c", str(config)), (("tcp", 443),)))
+    return Peer(lab, Spec("tls", "net", (nginx, "-e", "stderr", "-c", str(config)), (("tcp", 443, count),)))
 
 
 def picky_tls(lab: Lab, hosts: Mapping[str, Sequence[int]] | None = None) -> Peer:
@@ -155,7 +158,7 @@ def picky_tls(lab: Lab, hosts: Mapping[str, Sequence[int]] | None = None) -> Pee
     files = (str(path) for path in (*ca.leaf(name), ca.cert))
     script = str(Path(__file__).with_name("tcpd.py"))
     argv = (sys.executable, script, "picky", "443", *files, *net_addresses(numbers))
-    return Peer(lab, Spec("picky-tls", "net", argv, (("tcp", 443),)))
+    return Peer(lab, Spec("picky-tls", "net", argv, (("tcp", 443, 2 * len(numbers)),)))
 
 
 def dns(
@@ -178,16 +181,17 @@ def dns(
     else:
         listen = [lab.address(place, family) for family in lab.topology.families]
     families = (4, 6) if aaaa else (4,)
+    folder = _folder(lab, f"dns-{place}")
     lines = [
         *("keep-in-foreground", "no-resolv", "no-hosts", "user=root", "log-facility=-", "bind-interfaces"),
-        *("log-queries", "cache-size=0", "except-interface=lo", f"pid-file={_folder(lab, 'dns-' + place)}/pid"),
+        *("log-queries", "cache-size=0", "except-interface=lo", f"pid-file={folder}/pid"),
         *(f"listen-address={address}" for address in listen),
         *(f"host-record={name},{a}" for name, numbers in hosts.items() for a in net_addresses(numbers, families)),
         *([f"address=/#/{address}" for address in rewrite] or ["address=/#/"]),
     ]
-    config = _folder(lab, f"dns-{place}") / "dnsmasq.conf"
+    config = folder / "dnsmasq.conf"
     config.write_text("\n".join(lines) + "\n")
-    ready = (("udp", 53), ("tcp", 53))
+    ready = (("udp", 53, len(listen)), ("tcp", 53, len(listen)))
     return Peer(lab, Spec(f"dns-{place}", place, (dnsmasq, f"--conf-file={config}"), ready))
 
 
@@ -203,7 +207,7 @@ def stun(lab: Lab) -> Peer:
     ]
     config = folder / "turn.conf"
     config.write_text("\n".join(lines) + "\n")
-    return Peer(lab, Spec("stun", "net", (turnserver, "-c", str(config)), (("udp", 3478),)))
+    return Peer(lab, Spec("stun", "net", (turnserver, "-c", str(config)), (("udp", 3478, 2 * len(NET_HOSTS)),)))
 
 
 def ntp(lab: Lab, ns: str = "net") -> Peer:
@@ -212,7 +216,7 @@ def ntp(lab: Lab, ns: str = "net") -> Peer:
     folder = _folder(lab, f"ntp-{ns}")
     config = folder / "chrony.conf"
     config.write_text(f"local stratum 3\nallow all\ncmdport 0\nbindcmdaddress /\npidfile {folder}/pid\nuser root\n")
-    return Peer(lab, Spec(f"ntp-{ns}", ns, (chronyd, "-n", "-x", "-f", str(config)), (("udp", 123),)))
+    return Peer(lab, Spec(f"ntp-{ns}", ns, (chronyd, "-n", "-x", "-f", str(config)), (("udp", 123, 2),)))
 
 
 def proxy(
@@ -235,8 +239,7 @@ def proxy(
     if intercept:
         forger, database = interceptor(lab), folder / "forged"
         certgen = program("/usr/lib/squid/security_file_certgen", "squid-openssl")
-        if not database.exists():
-            run([certgen, "-c", "-s", str(database), "-M", "4MB"])
+        run([certgen, "-c", "-s", str(database), "-M", "4MB"])
         files = f"cert={forger.cert} key={forger.key}"
         lines += [
             f"https_port 3130 intercept ssl-bump {files} generate-host-certificates=on dynamic_cert_mem_cache_size=1MB",
@@ -262,7 +265,7 @@ def proxy(
     config.write_text("\n".join(lines) + "\n")
     for path in (folder, *folder.rglob("*")):
         shutil.chown(path, "proxy")
-    ready = (("tcp", PROXY_PORT), *((("tcp", 3130),) if intercept else ()))
+    ready = (("tcp", PROXY_PORT, 1), *((("tcp", 3130, 1),) if intercept else ()))
     # Asked nicely, squid takes two seconds to go, and it has nothing to save.
     return Peer(lab, Spec("proxy", lab.gateway, (squid, "-N", "-f", str(config)), ready, signal.SIGKILL))
 
@@ -279,7 +282,7 @@ def proxy_url(lab: Lab) -> str:
 
 
 def _folder(lab: Lab, name: str) -> Path:
-    folder = lab.work / name
-    folder.mkdir(exist_ok=True)
+    """A folder of its own for every start: a server that is put back must find its own files again."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=lab.work))
     folder.chmod(0o755)
     return folder

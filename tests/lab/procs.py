@@ -56,14 +56,17 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+Ready = tuple[str, int, int]  # protocol, port, sockets that must be bound to it
+
+
 @dataclass(frozen=True)
 class Spec:
-    """What to start: `role` is unique in a lab; ready when these (protocol, port) are bound; `end` is the signal."""
+    """What to start: `role` is unique in a lab; `ready` says which ports and on how many addresses; `end` is the signal."""
 
     role: str
     ns: str
     argv: tuple[str, ...]
-    ready: tuple[tuple[str, int], ...] = ()
+    ready: tuple[Ready, ...] = ()
     end: int = signal.SIGTERM
 
 
@@ -104,7 +107,7 @@ class Process:
     def restored(cls, saved: dict[str, Any]) -> Process:
         """The process that `saved` described."""
         spec = saved["spec"]
-        ready = tuple((protocol, port) for protocol, port in spec["ready"])
+        ready = tuple((protocol, port, count) for protocol, port, count in spec["ready"])
         found = Spec(spec["role"], spec["ns"], tuple(spec["argv"]), ready, spec["end"])
         return cls(found, saved["pid"], saved["started"])
 
@@ -135,16 +138,16 @@ def launch(spec: Spec, netns: str, log: Path, outlive: bool) -> Process:
     return process
 
 
-def _bound(pid: int, netns: str, ready: Sequence[tuple[str, int]]) -> bool:
+def _bound(pid: int, netns: str, ready: Sequence[Ready]) -> bool:
     """Whether the sockets are bound, read from the process's own view of its namespace."""
     try:
         if Path(f"/proc/{pid}/ns/net").stat().st_ino != (NETNS / netns).stat().st_ino:
             return False  # still on its way in: its sockets would be those of the machine
-        for protocol, port in ready:
+        for protocol, port, count in ready:
             tables = [Path(f"/proc/{pid}/net/{protocol}{suffix}").read_text() for suffix in ("", "6")]
-            lines = (line.split() for table in tables for line in table.splitlines()[1:])
-            states = {"0A"} if protocol == "tcp" else {"07"}
-            if not any(int(words[1].rpartition(":")[2], 16) == port and words[3] in states for words in lines):
+            lines = [line.split() for table in tables for line in table.splitlines()[1:]]
+            state = "0A" if protocol == "tcp" else "07"  # listening, or what an unconnected UDP socket shows
+            if sum(int(w[1].rpartition(":")[2], 16) == port and w[3] == state for w in lines) < count:
                 return False
     except FileNotFoundError:
         return False

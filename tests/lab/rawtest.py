@@ -1,6 +1,6 @@
 """A small prober for the tests of the lab itself, deliberately independent of roomprobe: a program of its own.
 
-rawtest.py CASE... prints one word per case. Cases: `udp:ADDRESS:PORT[:TTL]`, `tcp:ADDRESS:PORT[:TTL]` (IPv6 in
+rawtest.py CASE... prints one word per case, all asked at once. Cases: `udp:ADDRESS:PORT[:TTL]`, `tcp:ADDRESS:PORT[:TTL]` (IPv6 in
 brackets). Words: `echo`, `open`, `eof` (accepted, then closed), `reset`, `silent`, an errno name of the send itself, or
 `TYPE/CODE@OFFENDER` of the ICMP error.
 """
@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 HOPS = {socket.AF_INET: (socket.IPPROTO_IP, 2), socket.AF_INET6: (socket.IPPROTO_IPV6, 16)}
@@ -82,5 +83,5 @@ def outcome(sock: socket.socket, udp: bool) -> str:
 
 
 if __name__ == "__main__":
-    for case in sys.argv[1:]:
-        print(probe(case))
+    with ThreadPoolExecutor(20) as pool:
+        print(*pool.map(probe, sys.argv[1:]), sep="\n")
