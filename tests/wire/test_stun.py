@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 
 import pytest
 from hypothesis import given
@@ -142,8 +143,9 @@ def test_a_message_without_integrity() -> None:
 
 
 def test_a_fingerprint_counts_only_as_the_last_attribute() -> None:
-    inner = stun.encode(1, SUCCESS, TRANSACTION)[-4:]
-    assert stun.decode(stun.encode(1, SUCCESS, TRANSACTION, [(stun.FINGERPRINT, inner)])).fingerprint_ok is False
+    data = stun.encode(1, SUCCESS, TRANSACTION, [(stun.FINGERPRINT, bytes(4)), (stun.SOFTWARE, b"")], fingerprint=False)
+    right = (zlib.crc32(data[:20]) ^ 0x5354554E).to_bytes(4, "big")
+    assert stun.decode(data[:24] + right + data[28:]).fingerprint_ok is False
 
 
 # --- attributes ----------------------------------------------------------------------------------------------------

@@ -148,8 +148,6 @@ def decode_ike(data: bytes) -> IkeReply:
     while version >> 4 == 2 and following:
         payloads.append(following)
         after, _, size = reader.u8(), reader.u8(), reader.u16()
-        if size < 4:
-            raise Malformed("IKE payload without a header")
         body = Reader(reader.take(size - 4))
         if following == _NOTIFY:
             body.take(2)

@@ -153,7 +153,7 @@ def decode(data: bytes) -> Message:
     transaction = reader.take(12)
     if kind & 0xC000 or cookie != MAGIC_COOKIE:
         raise Malformed("not STUN: no magic cookie")
-    if length % 4 or length != reader.remaining:
+    if length != reader.remaining:
         raise Malformed("STUN length is wrong")
     attributes = []
     while reader.remaining:
