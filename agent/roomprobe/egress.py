@@ -39,7 +39,7 @@ def find(results: Sequence[Result], paths: Iterable[PathEvidence], host: Host, f
         mine = tuple(p for p in paths if is_v6(p.address) == (family == 6))
         if not mine:
             continue
-        end = _common_end(mine, host.gateways.get(family), host, facts)
+        end = _common_end(mine, results, host.gateways.get(family), host, facts)
         if end is None:
             return None
         found = found or end
@@ -55,44 +55,57 @@ def _heard_from_beyond(result: Result, facts: Facts) -> bool:
     return result.verdict.outcome in _HEARD
 
 
-def _common_end(paths: tuple[PathEvidence, ...], gateway: str | None, host: Host, facts: Facts) -> NoEgress | None:
-    ends: list[Place] = []
-    refused = False
+def _common_end(
+    paths: tuple[PathEvidence, ...], results: Sequence[Result], gateway: str | None, host: Host, facts: Facts
+) -> NoEgress | None:
+    ends: list[tuple[str, Place, bool]] = []
     for path in paths:
+        # What refused the check itself counts too: a router that limits its refusals may have none left for the ladder.
+        for result in (r for r in results if r.check.address == path.address and r.verdict.outcome is Outcome.REJECTED):
+            sender = result.verdict.hop.sender if result.verdict.hop else None
+            if sender is not None and sender.address is not None:
+                ends.append((path.address, sender, True))
         for flow in path.flows:
             end = _end(path, flow)
             if end is None:
                 return None
-            refused = refused or ladder.foreign_icmp(flow, path.address) is not None
-            ends.append(end)
-    if len(ends) < LEAST_FLOWS or len({p.address for p in paths}) < LEAST_HOSTS:
+            ends.append((path.address, *end))
+    farthest = max(ends, key=lambda e: e[1].distance or 0)[1]
+    there = [(target, refused) for target, end, refused in ends if _same(end, farthest)]
+    # Routers limit their refusals too: a flow may go silent earlier, but never end in somebody else's hands.
+    elsewhere = any(refused and not _same(end, farthest) for _, end, refused in ends)
+    targets = {target for target, _ in there}
+    if elsewhere or len(there) < LEAST_FLOWS or len(targets) < LEAST_HOSTS:
         return None
-    first = ends[0]
-    same = all(same_address(e.address, first.address) if e.address and first.address else e == first for e in ends)
-    if not same or (first.distance == 0 and (gateway is None or host.neighbours.get(gateway) not in _ALIVE)):
+    if (farthest.distance or 0) <= 1 and (gateway is None or host.neighbours.get(gateway) not in _ALIVE):
         return None
-    if not refused and first.address and outside(first.address, facts) is True:
+    refused = any(said for _, said in there)
+    if not refused and outside(farthest.address, facts) is True:
         return None
-    if first.distance in (0, 1) and gateway and host.neighbours.get(gateway) not in _ALIVE:
-        return None
-    hop = Hop(last_answering=Place(distance=1, address=gateway) if first.distance == 0 else first)
-    where = where_between(hop.last_answering, None, facts)
-    what = "refuses" if refused else "is the last to answer"
+    last = Place(distance=1, address=gateway) if farthest.distance == 0 else farthest
+    where = where_between(last, None, facts)
+    what = "refuses them" if refused else "is the last device that answers"
     return NoEgress(
-        hop=hop,
-        where=Where.SITE_EDGE if where is Where.UNKNOWN and first.distance in (0, 1) else where,
-        sentence=f"Nothing leaves this network: {len(ends)} different connections to {len({p.address for p in paths})} addresses all "
-        f"end at {named(hop.last_answering, facts)}, which {what}; nothing beyond it answers anything.",
+        hop=Hop(last_answering=last),
+        where=Where.SITE_EDGE if where is Where.UNKNOWN and last.distance == 1 else where,
+        sentence=f"Nothing leaves this network: everything sent to {len(targets)} different addresses ends at "
+        f"{named(last, facts)}, which {what}; nothing beyond it answers anything.",
     )
 
 
-def _end(path: PathEvidence, flow: Flow) -> Place | None:
-    """Where a flow ends; None when it reached the target, or what ended it is a rule about this traffic alone."""
-    if any(s.result in ("answer", "refused") for s in flow.steps) or ladder.refusal_ttl(flow, path.address) is not None:
+def _same(one: Place, other: Place) -> bool:
+    if one.address and other.address:
+        return same_address(one.address, other.address)
+    return one == other
+
+
+def _end(path: PathEvidence, flow: Flow) -> tuple[Place, bool] | None:
+    """Where a flow ends, and whether it was refused there; None when it reached the target."""
+    if any(s.result == "answer" for s in flow.steps) or ladder.refusal_ttl(flow, path.address) is not None:
         return None
     step = ladder.foreign_icmp(flow, path.address)
-    if step is not None and step.icmp is not None:
-        if meaning(*step.icmp, is_v6(path.address)) not in REASONS:
-            return None
-        return Place(distance=ladder.distance_of(path, step.address), address=step.address)
-    return ladder.last_hop(flow) or Place(distance=0)
+    if step is None or step.icmp is None:
+        return ladder.last_hop(flow) or Place(distance=0), False
+    if meaning(*step.icmp, is_v6(path.address)) not in REASONS:
+        return None
+    return Place(distance=ladder.sender_distance(path, step), address=step.address), True

@@ -84,6 +84,21 @@ def foreign_icmp(flow: Flow, target: str) -> Step | None:
     return min(steps, key=lambda s: s.ttl, default=None)
 
 
+def sender_distance(path: PathEvidence, step: Step) -> int | None:
+    """The distance of whoever sent this ICMP refusal.
+
+    Where it also answered a ladder, that says it. Else it stands at the least TTL at which it refused anything, when the
+    hop before answered with another address: routers answer with one address towards one asker.
+    """
+    known = distance_of(path, step.address)
+    if known is not None:
+        return known
+    same = [s.ttl for flow in path.flows for s in flow.steps if s.result == "icmp" and same_address(s.address, step.address)]
+    least = min(same, default=step.ttl)
+    before = routers(path.flows).get(least - 1)
+    return least if least == 1 or (before is not None and not same_address(before, step.address)) else None
+
+
 def full_length(path: PathEvidence, flow: Flow) -> int | None:
     """The path's length in hops as another flow's answer shows it; None unless the hop before it answered too.
 

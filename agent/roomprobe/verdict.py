@@ -11,7 +11,7 @@ import msgspec
 from roomprobe import ladder
 from roomprobe.evidence import Flow, PathEvidence
 from roomprobe.facts import Facts
-from roomprobe.icmp import REASONS, WORDS, is_v6, meaning
+from roomprobe.icmp import REASONS, WORDS, is_v6, meaning, same_address
 from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.site import between, named, outside, where_between, where_sender
@@ -213,13 +213,15 @@ def _refused(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts
 def _rejected_by_icmp(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
     step = ladder.foreign_icmp(flow, path.address)
     address = step.address if step else (first.hop.sender.address if first.hop and first.hop.sender else None)
-    distance = ladder.distance_of(path, address)
+    distance = ladder.sender_distance(path, step) if step else ladder.distance_of(path, address)
+    if distance is None and any(same_address(address, one) for one in facts.gateways):
+        distance = 1
     sender = Place(distance=distance, address=address)
     reason, said = first.reason, "refuses it"
     if step is not None and step.icmp is not None:
         what = meaning(*step.icmp, is_v6(path.address))
         reason, said = REASONS.get(what, first.reason), WORDS.get(what, said)
-    last = ladder.place(path, distance) if distance else ladder.last_hop(flow)
+    last = ladder.place(path, distance - 1) if distance and distance > 1 else ladder.last_hop(flow)
     return Verdict(
         outcome=Outcome.REJECTED,
         confidence=Confidence.PROVEN,
