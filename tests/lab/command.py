@@ -15,7 +15,8 @@ from . import faults, peers, product
 from .network import WORK, Lab, sweep
 from .procs import LabError, Process, namespaces
 
-PREFIX = "rplab-"
+# More than one may stand at a time: ROOMPROBE_LAB=b scripts/lab up
+PREFIX = f"rplab.{os.environ['ROOMPROBE_LAB']}-" if os.environ.get("ROOMPROBE_LAB") else "rplab-"
 USAGE = """\
 usage: scripts/lab COMMAND
 
@@ -26,7 +27,9 @@ usage: scripts/lab COMMAND
   probe [ARGS]           roomprobe in the room, as nobody (`--once --org acme` unless given)
   break FAULT [ROUTER]   break something; without FAULT, the list
   mend                   mend everything
-  down                   take the lab down, and what killed labs left behind"""
+  down                   take the lab down, and what killed labs left behind
+
+ROOMPROBE_LAB=NAME in the environment means a second lab of that name."""
 
 
 class Standing(Lab):

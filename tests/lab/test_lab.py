@@ -503,12 +503,18 @@ def test_a_server_that_cannot_start_says_why(open_lab: Lab) -> None:
 
 
 def test_the_command() -> None:
-    if namespaces("rplab-"):
-        pytest.fail("a lab of scripts/lab is up; scripts/lab down takes it down, and this test needs the name")
+    name = f"test{os.getpid()}"
     script = str(Path(__file__).resolve().parents[2] / "scripts" / "lab")
 
     def lab(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([script, *words], capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            [script, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "ROOMPROBE_LAB": name},
+        )
 
     prober = ("/usr/bin/python3", PROBER, case("udp", 4, 123))
     try:
@@ -529,6 +535,6 @@ def test_the_command() -> None:
         assert "takes no router" in lab("break", "no-carrier", "fw").stderr
     finally:
         assert lab("down").returncode == 0
-    assert namespaces("rplab-") == [] and not Path("/tmp", f"{WORK}rplab-").exists()
+    assert namespaces(f"rplab.{name}-") == [] and not Path("/tmp", f"{WORK}rplab.{name}-").exists()
     assert "there is no lab" in lab("status").stderr
     assert set(lab("break").stdout.split()) >= set(faults.NAMED)
