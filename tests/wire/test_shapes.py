@@ -94,7 +94,7 @@ def test_the_opaque_payload_is_nothing_else(random: bytes) -> None:
     assert int.from_bytes(data[2:4], "big") != len(data) - 20, "STUN without a cookie (RFC 3489)"
     assert data[1:4] != bytes(3), "WireGuard"
     assert data[4] & 0x80, "the magic cookie of STUN begins with 21"
-    assert data[17] >> 4 == 0 and data[18] == 0 and data[19] & 0x20, "an IKE request"
+    assert data[17] >> 4 == 2 and data[18] == 0 and data[19] & 0x20, "an IKE version to refuse, or a request"
     assert int.from_bytes(data[24:28], "big") >= 2**31, "an IKE length"
     for decoder in (stun.decode, ntp.decode, shapes.decode_openvpn, shapes.decode_ike):
         with pytest.raises(Malformed):

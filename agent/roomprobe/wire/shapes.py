@@ -25,8 +25,8 @@ _OPAQUE_FIXED = (
     (0, 0x00, 0x04),  # in no range of RFC 7983; NTP version 0 from a server; OpenVPN opcode 0; not QUIC
     (2, 0x7F, 0x80),  # DNS: a response, which is never answered; STUN: a length over 32767; not WireGuard
     (4, 0x7F, 0x80),  # never the first byte of STUN's magic cookie
-    (17, 0x0F, 0x00),  # IKE: major version 0
-    (18, 0x00, 0x00),  # IKE: exchange type 0, reserved
+    (17, 0x0F, 0x20),  # IKE: major version 2; to an unknown version strongSwan would prepare a refusal
+    (18, 0x00, 0x00),  # IKE: exchange type 0, reserved: strongSwan's header check drops it there
     (19, 0xDF, 0x20),  # IKE: a response, which must not be answered
     (24, 0x7F, 0x80),  # IKE: a length over 2 GiB
 )
