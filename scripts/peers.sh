@@ -7,9 +7,9 @@ missing_peers() {
     peers | awk '{ print $1 }' | sort | comm -23 - <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u)
 }
 
-# What apt-get would remove to install these.
+# What apt-get would remove to install these; nothing when it cannot install them, which it says itself later.
 removals() {
-    apt-get install -s -q --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p' | paste -sd ' ' -
+    { apt-get install -s -q --no-install-recommends "$@" 2>/dev/null || :; } | sed -n 's/^Remv \([^ ]*\).*/\1/p' | paste -sd ' ' -
 }
 
 # Asks on a terminal; $1 is "yes" when the answer was given beforehand.

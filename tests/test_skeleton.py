@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written_is_said(copy: Copy) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="scripts/test asks for root before anything else")
 def test_packages_are_never_installed_unasked(copy: Copy) -> None:
     (copy.root / "scripts/peers.txt").write_text("no-such-package-at-all\n")
-    (copy.root.parent / "apt-get").write_text(f"#!/bin/sh\necho apt-get >>{copy.log}\n")
+    (copy.root.parent / "apt-get").write_text(f"#!/bin/sh\necho apt-get >>{copy.log}\n[ $1 = update ]\n")
     (copy.root.parent / "apt-get").chmod(0o755)
     path = f"{copy.root.parent}:{os.environ['PATH']}"
     status, out, err = copy.run(script=copy.root / "scripts/test", PATH=path)
