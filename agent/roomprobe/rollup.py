@@ -116,9 +116,9 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
     doubtful = next((u for u in counted if u.need is Need.RECOMMENDED and u.state is Meets.CANNOT_TELL), None)
     flagged = next((u for u in counted if u.flags), None)
     partly = next((u for u in counted if u.doubt), None)
-    if flagged is not None and doubtful is None:
+    if flagged is not None:
         verdict = flagged.troubled.verdict if flagged.troubled else None
-        said = verdict.sentence if verdict else ""
+        said = verdict.sentence.removeprefix("Cannot tell: ") if verdict else ""
         who = f"{_target(flagged.troubled)}: " if flagged.troubled else ""
         return _make(profile, spec, State.DEGRADED, flagged.flags[0], flagged.confidence,
                      f"{spec.title} will work, but {_FLAG_WORDS[flagged.flags[0]]}. {who}{said}", verdict=verdict, walked=walked)  # fmt: skip

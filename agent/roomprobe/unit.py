@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from roomprobe.icmp import is_v6
 from roomprobe.meets import Meets, meets
 from roomprobe.model import Frozen, Result
-from roomprobe.outcome import Confidence, Need, Reason
+from roomprobe.outcome import Confidence, Need, Outcome, Reason
 
 
 class Unit(Frozen, frozen=True, kw_only=True):
@@ -58,8 +58,8 @@ def _combine(parts: Sequence[_Part], flag: Reason) -> _Part | None:
     if not counted:
         return None
     met = [p for p in counted if p.state is Meets.MET]
-    unknown = [p for p in counted if p.state is Meets.CANNOT_TELL]
-    failed = [p for p in counted if p.state is Meets.NOT_MET]
+    failed = [p for p in counted if p.state is Meets.NOT_MET or (met and _dead(p))]
+    unknown = [p for p in counted if p.state is Meets.CANNOT_TELL and p not in failed]
     if not met:
         first = (unknown or failed)[0]
         return _Part(state=first.state, witness=first.witness, troubled=first.witness)
@@ -75,6 +75,16 @@ def _combine(parts: Sequence[_Part], flag: Reason) -> _Part | None:
         doubt=bool(unknown) or any(p.doubt for p in met),
         troubled=troubled,
     )
+
+
+def _dead(part: _Part) -> bool:
+    """TCP that nobody answers, beside an address or family that works: wherever it ends, that part does not work.
+
+    UDP silence says no such thing, for the far end does not answer strangers.
+    """
+    verdict = part.witness.verdict
+    silent = verdict.outcome is Outcome.UNANSWERED and verdict.reason is Reason.SILENCE
+    return silent and part.witness.check.transport == "tcp" and part.witness.check.kind != "dns"
 
 
 def _grouped(results: Iterable[Result], *, by_family: bool) -> list[list[Result]]:

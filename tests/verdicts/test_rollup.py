@@ -144,11 +144,20 @@ def test_the_walk_adds_up_what_each_step_took():
 def test_one_dead_address_of_three_degrades():
     good = [f2(Outcome.OPEN, f"203.0.113.{n}") for n in (10, 11)]
     udps = [r for n in (10, 11, 12) for r in all_udp(Outcome.OPEN, f"203.0.113.{n}")]
-    got = calls([*good, f2(Outcome.UNANSWERED, "203.0.113.12"), *udps])
+    got = calls([*good, f2(Outcome.UNANSWERED, "203.0.113.12", reason=Reason.LOSS), *udps])
     assert (got.state, got.at_least) == (State.UNKNOWN, State.DEGRADED)
-    got = calls([*good, f2(Outcome.FILTERED, "203.0.113.12"), *udps])
+    for outcome in (Outcome.FILTERED, Outcome.UNANSWERED):
+        got = calls([*good, f2(outcome, "203.0.113.12"), *udps])
+        assert (got.state, got.reason) == (State.DEGRADED, Reason.SOME_ADDRESSES)
+        assert "203.0.113.12" in got.sentence
+
+
+def test_a_known_degradation_outweighs_a_doubt():
+    udps = [*all_udp(Outcome.OPEN), *all_udp(Outcome.UNANSWERED, "203.0.113.12")]
+    got = calls([f2(Outcome.OPEN), f2(Outcome.UNANSWERED, "203.0.113.12"), *udps])
     assert (got.state, got.reason) == (State.DEGRADED, Reason.SOME_ADDRESSES)
-    assert "203.0.113.12" in got.sentence
+    got = calls([f2(Outcome.OPEN), *udps])
+    assert (got.state, got.at_least) == (State.UNKNOWN, State.DEGRADED)
 
 
 def test_a_port_that_works_at_each_address_is_enough_for_the_group():
