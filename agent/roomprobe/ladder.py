@@ -93,7 +93,9 @@ def sender_distance(path: PathEvidence, step: Step) -> int | None:
     known = distance_of(path, step.address)
     if known is not None:
         return known
-    same = [s.ttl for flow in path.flows for s in flow.steps if s.result == "icmp" and same_address(s.address, step.address)]
+    same = [
+        s.ttl for flow in path.flows for s in flow.steps if s.result == "icmp" and same_address(s.address, step.address)
+    ]
     least = min(same, default=step.ttl)
     before = routers(path.flows).get(least - 1)
     return least if least == 1 or (before is not None and not same_address(before, step.address)) else None

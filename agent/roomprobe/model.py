@@ -260,7 +260,10 @@ class Site(Frozen, frozen=True, kw_only=True):
 
 
 class Report(Frozen, frozen=True, kw_only=True):
-    """One run, rolled up. Pure data: report/ turns it into a terminal page, JSON or JUnit."""
+    """One run, rolled up. Pure data: report/ turns it into a terminal page, JSON or JUnit.
+
+    `paths` are the surveys (evidence.PathEvidence) that the verdicts lean on, one an address.
+    """
 
     agent_id: str | None
     agent_version: str
@@ -270,3 +273,4 @@ class Report(Frozen, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     services: tuple[Service, ...]
     results: tuple[Result, ...]
+    paths: tuple[Any, ...] = ()

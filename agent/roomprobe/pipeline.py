@@ -71,6 +71,7 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         notes=tuple(notes),
         services=services,
         results=results,
+        paths=paths,
     )
 
 

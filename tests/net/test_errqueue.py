@@ -28,7 +28,9 @@ def test_port_unreachable_from_loopback(address: str, kind: int, code: int) -> N
         poll = select.poll()
         poll.register(sock, 0)
         assert poll.poll(2000)
-        assert errqueue.drain(sock) == [(Icmp(type=kind, code=code, offender=address), b"are you there", (address, port))]
+        assert errqueue.drain(sock) == [
+            (Icmp(type=kind, code=code, offender=address), b"are you there", (address, port))
+        ]
         assert errqueue.drain(sock) == []
 
 

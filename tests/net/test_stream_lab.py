@@ -62,9 +62,7 @@ def test_what_the_kernel_tells() -> None:
     targets = ("10.9.0.2:443", "fd09::2:443", "10.9.0.2:444", "10.9.0.2:445", "10.9.0.2:446", "10.9.0.9:443")
     environment = os.environ | {"PYTHONPATH": str(HERE.parents[2] / "agent")}
     script = ["unshare", "-n", "bash", "-euc", NETWORK, "lab", sys.executable, str(HERE.with_name("connects.py"))]
-    done = subprocess.run(
-        [*script, *targets], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([*script, *targets], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     made = [msgspec.json.decode(line, type=Connect) for line in done.stdout.splitlines()]
     assert [one.result for one in made] == ["icmp", "icmp", "timeout", "icmp", "refused", "icmp"]

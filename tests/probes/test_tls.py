@@ -329,7 +329,12 @@ def shown(*trust_: Trust, **more: object) -> TlsEvidence:
         sha256="00", subject="CN=x", issuer="CN=An\\, Issuer,O=Org", names=("a", "b", "c", "d"),
         not_before="2026-01-01T00:00:00Z", not_after="2026-02-01T00:00:00Z",
     )  # fmt: skip
-    fields: dict[str, object] = {"stage": "established", "trust": trust_, "chain": (leaf,), "clock": "1970-01-01T00:00:00Z"}
+    fields: dict[str, object] = {
+        "stage": "established",
+        "trust": trust_,
+        "chain": (leaf,),
+        "clock": "1970-01-01T00:00:00Z",
+    }
     return TlsEvidence(connect=Connect(result="connected", seconds=0.01), **(fields | more))  # type: ignore[arg-type]
 
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import msgspec
 
-from roomprobe.evidence import Connect, DnsAnswer, DnsEvidence, Exchange, TlsEvidence, UdpEvidence
+from roomprobe.evidence import (
+    Connect,
+    DnsAnswer,
+    DnsEvidence,
+    Exchange,
+    Flow,
+    PathEvidence,
+    Step,
+    TlsEvidence,
+    UdpEvidence,
+)
 from roomprobe.model import (
     Address,
     Check,
@@ -209,9 +219,31 @@ def report(services: tuple[Service, ...], results: tuple[Result, ...], **more: A
         ),
         "host": HOST,
         "notes": (NOTE,),
+        "paths": (PATH,),
         **more,
     }
     return Report(services=services, results=results, **fields)
+
+
+PATH = PathEvidence(
+    address="203.0.113.10",
+    flows=(
+        Flow(
+            transport="udp",
+            port=24704,
+            payload="opaque",
+            role="suspect",
+            source_ports=(40001,),
+            steps=(
+                Step(ttl=1, round=0, result="hop", address="10.20.4.1", ms=0.4),
+                Step(ttl=2, round=0, result="silent"),
+                Step(ttl=3, round=0, result="icmp", address="10.20.4.1", icmp=(3, 13), ms=0.5),
+            ),
+        ),
+    ),
+    complete=True,
+    duration_s=2.5,
+)
 
 
 def degraded() -> Report:

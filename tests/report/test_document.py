@@ -55,11 +55,13 @@ def test_lines_hold_the_same_as_the_document() -> None:
     report = samples.degraded()
     head, *rest = [json.loads(line) for line in to_ndjson(report).splitlines()]
     assert head.pop("type") == "run"
-    kinds: dict[str, list[Any]] = {"service": [], "check": []}
+    kinds: dict[str, list[Any]] = {"service": [], "check": [], "path": []}
     for line in rest:
         assert line.pop("run_id") == report.run.id
         kinds[line.pop("type")].append(line)
-    assert {**head, "services": kinds["service"], "checks": kinds["check"]} == document(report)
+    assert kinds["path"] and "type" not in kinds["path"][0]
+    whole = {**head, "services": kinds["service"], "checks": kinds["check"], "paths": kinds["path"]}
+    assert whole == document(report)
 
 
 @pytest.mark.parametrize(

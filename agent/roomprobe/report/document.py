@@ -23,6 +23,7 @@ def document(report: Report) -> dict[str, Any]:
         **_head(report),
         "services": [_service(service) for service in report.services],
         "checks": [_check(result) for result in report.results],
+        "paths": [_path(path) for path in report.paths],
     }
 
 
@@ -32,12 +33,13 @@ def to_json(report: Report) -> str:
 
 
 def to_ndjson(report: Report) -> str:
-    """`--ndjson`: a line of type "run", then one a service and one a check; each carries the run's id as `run_id`."""
+    """`--ndjson`: a line of type "run", then one a service, a check and a path; each carries the run's id as `run_id`."""
     whole = document(report)
-    services, checks = whole.pop("services"), whole.pop("checks")
+    services, checks, paths = whole.pop("services"), whole.pop("checks"), whole.pop("paths")
     lines = [{"type": "run", **whole}]
     lines += [{"type": "service", "run_id": report.run.id, **service} for service in services]
     lines += [{"type": "check", "run_id": report.run.id, **check} for check in checks]
+    lines += [{"type": "path", "run_id": report.run.id, **path} for path in paths]
     return "".join(_text(line) + "\n" for line in lines)
 
 
@@ -119,6 +121,11 @@ def _check(result: Result) -> dict[str, Any]:
         "rtt_ms": verdict.rtt_ms,
         "evidence": _plain(result.evidence),
     }
+
+
+def _path(path: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = _plain(path)
+    return {key: value for key, value in plain.items() if key != "type"}
 
 
 def _source(evidence: Any) -> dict[str, Any]:
