@@ -191,8 +191,6 @@ def _over(walked: Walk | None) -> str:
     return f"Media would go over {protocol.upper()} {port}. "
 
 
-def _target(result: Result | None) -> str:
-    if result is None:
-        return ""
+def _target(result: Result) -> str:
     check = result.check
     return f"{check.host} at {check.address}" if check.address else f"{check.host}"

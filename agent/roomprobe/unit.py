@@ -54,12 +54,11 @@ def _best(results: Sequence[Result]) -> _Part:
 
 def _combine(parts: Sequence[_Part], flag: Reason) -> _Part | None:
     """All of them count: one that fails beside one that works is a flag, not a failure."""
-    counted = [p for p in parts if p.state is not Meets.LEFT_OUT]
-    if not counted:
+    if not parts:
         return None
-    met = [p for p in counted if p.state is Meets.MET]
-    failed = [p for p in counted if p.state is Meets.NOT_MET or (met and _dead(p))]
-    unknown = [p for p in counted if p.state is Meets.CANNOT_TELL and p not in failed]
+    met = [p for p in parts if p.state is Meets.MET]
+    failed = [p for p in parts if p.state is Meets.NOT_MET or (met and _dead(p))]
+    unknown = [p for p in parts if p.state is Meets.CANNOT_TELL and p not in failed]
     if not met:
         first = (unknown or failed)[0]
         return _Part(state=first.state, witness=first.witness, troubled=first.witness)
@@ -126,11 +125,9 @@ def make(name: str, need: Need, results: Sequence[Result]) -> Unit:
     proxied = [r for r in counted if r.check.via == "proxy"]
     part = _resolvers(direct) if counted[0].check.kind == "dns" else _targets(direct)
     way = _best(proxied) if proxied else None
-    by_proxy = False
-    if way is not None and (part is None or _BEST_FIRST.index(way.state) < _BEST_FIRST.index(part.state)):
-        part, by_proxy = way, True
-    if part is None:
-        return Unit(name=name, need=need, state=Meets.LEFT_OUT, members=members)
+    ways = [p for p in (part, way) if p is not None]
+    part = min(ways, key=lambda p: _BEST_FIRST.index(p.state))
+    by_proxy = part is way
     return Unit(
         name=name,
         need=need,

@@ -74,12 +74,6 @@ def _what(check: Check) -> str:
     return f"{(check.transport or '').upper()} {check.port}"
 
 
-def _place_of(path: PathEvidence, ttl: int, target: str) -> Place:
-    """The device at a distance as the other flows named it; the target itself where nobody did."""
-    known = ladder.place(path, ttl)
-    return known if known.address or ttl < ladder.floor(path) else Place(distance=ttl, address=target)
-
-
 def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
     edge = ladder.boundary(path, flow)
     last = ladder.last_hop(flow)

@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from roomprobe import ladder
-from roomprobe.evidence import Step
+from roomprobe.evidence import Icmp, Step
 from roomprobe.facts import Facts
+from roomprobe.icmp import decisive, meaning, same_address
 from roomprobe.model import Hop, Place
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.site import named, outside, where_between, where_sender
 from roomprobe.verdict import cap, needs_path, refine
 from tests.verdicts.build import CORE, FACTS, FW, ISP, TARGET, check, path, repeats, steps, tcp_flow, udp_flow, verdict
 
@@ -205,3 +207,141 @@ def test_confidence_is_capped_at_a_legacy_name_and_from_another_port(flags, expe
     overridden = msgspec.structs.replace(check(), overridden=True)
     only_legacy = {"legacy": True, "pinned": False, "elsewhere": False}
     assert cap(verdict(Outcome.OPEN, Reason.ANSWERED), overridden, **only_legacy).confidence is Confidence.PROVEN
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "v6", "expected"),
+    [
+        (11, 0, False, "time-exceeded"),
+        (11, 1, False, "other"),
+        (3, 0, False, "unreachable"),
+        (3, 1, False, "unreachable"),
+        (3, 3, False, "port-unreachable"),
+        (3, 4, False, "other"),
+        (3, 9, False, "admin-prohibited"),
+        (3, 10, False, "admin-prohibited"),
+        (3, 13, False, "admin-prohibited"),
+        (5, 0, False, "other"),
+        (3, 0, True, "time-exceeded"),
+        (3, 1, True, "other"),
+        (1, 0, True, "unreachable"),
+        (1, 1, True, "admin-prohibited"),
+        (1, 3, True, "unreachable"),
+        (1, 4, True, "port-unreachable"),
+        (1, 5, True, "admin-prohibited"),
+        (1, 6, True, "admin-prohibited"),
+        (2, 0, True, "other"),
+    ],
+)
+def test_icmp_is_read_by_type_and_code(kind, code, v6, expected):
+    assert meaning(kind, code, v6) == expected
+
+
+def test_icmp_errors_that_end_a_check():
+    assert decisive(Icmp(type=3, code=13, offender=FW), False)
+    assert not decisive(Icmp(type=3, code=4, offender=FW), False)
+    assert same_address("fe80::1%eth0", "fe80::1") and not same_address(None, FW)
+
+
+V6 = Facts(addresses=("2001:db8:50::10", "fe80::10"))
+
+
+@pytest.mark.parametrize(
+    ("address", "facts", "expected"),
+    [
+        (None, FACTS, None),
+        ("169.254.1.1", FACTS, False),
+        ("fe80::1", V6, False),
+        ("fd00::1", V6, False),
+        ("2001:db8:50:9::1", V6, False),
+        ("2001:db8:51::1", V6, True),
+        ("2001:db8:51::1", Facts(), None),
+        (CORE, Facts(addresses=("192.0.2.10",)), None),
+        (CORE, Facts(addresses=("100.64.1.10",)), True),
+        (CORE, Facts(addresses=("192.168.50.10",), prefixes=("198.51.100.0/24",)), False),
+        (ISP, Facts(addresses=("192.168.50.10",), prefixes=("192.168.0.0/16",)), True),
+        ("2001:db8:51::1", Facts(addresses=("2001:db8:50::1",), prefixes=("192.168.0.0/16",)), True),
+    ],
+)
+def test_outside_the_site(address, facts, expected):
+    assert outside(address, facts) is expected
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "expected"),
+    [
+        (None, Place(distance=1, address=FW), Where.LAN),
+        (Place(distance=1, address=FW), Place(distance=2, address="192.168.60.1"), Where.LAN),
+        (Place(distance=1, address=FW), Place(distance=2, address=CORE), Where.SITE_EDGE),
+        (Place(distance=1, address=FW), Place(distance=2, address=ISP), Where.UNKNOWN),
+        (Place(distance=3, address=CORE), Place(distance=4, address="203.0.113.1"), Where.BEYOND),
+        (Place(distance=3, address=CORE), None, Where.BEYOND),
+        (Place(distance=1, address=FW), None, Where.UNKNOWN),
+        (None, None, Where.UNKNOWN),
+    ],
+)
+def test_where_an_interval_sits(last, following, expected):
+    assert where_between(last, following, FACTS) is expected
+
+
+def test_where_a_sender_sits():
+    assert where_sender(TARGET, TARGET, FACTS) is Where.FAR_END
+    assert where_sender(CORE, TARGET, FACTS) is Where.BEYOND
+    assert where_sender(FW, TARGET, FACTS) is Where.LAN
+    assert where_sender(ISP, TARGET, FACTS) is Where.UNKNOWN
+
+
+def test_devices_are_named_as_people_know_them():
+    assert named(None, FACTS) == named(Place(distance=0), FACTS) == "this box"
+    assert named(Place(distance=2), FACTS) == "hop 2"
+    assert named(Place(), FACTS) == "an unknown device"
+    assert named(Place(distance=1, address=FW), FACTS) == f"{FW}, your gateway (hop 1)"
+    assert named(Place(address=FW), FACTS) == f"{FW}, your gateway"
+    assert named(Place(address=ISP), FACTS) == ISP
+
+
+def test_a_refusal_behind_another_router_gets_its_own_ttl():
+    unreachable = {"sender": ISP, "icmp": (3, 0)}
+    flow = udp_flow(steps(1, "icmp", at=2, **unreachable))
+    ended = tcp_flow(steps(1), role="suspect")
+    one = path(flow, ended)
+    assert ladder.sender_distance(one, flow.steps[-1]) == 2
+    alone = path(udp_flow(steps(0, "icmp", at=2, **unreachable)), ended)
+    assert ladder.sender_distance(path(alone.flows[0]), alone.flows[0].steps[-1]) is None
+    at_once = path(udp_flow(steps(0, "icmp", at=1, sender=FW, icmp=(3, 0))))
+    assert ladder.sender_distance(at_once, at_once.flows[0].steps[0]) == 1
+
+
+def test_a_refusal_by_the_gateway_is_one_hop_away_even_without_a_ladder():
+    first = verdict(Outcome.REJECTED, Reason.UNREACHABLE, hop=Hop(sender=Place(address=FW)))
+    got = refine(check(), first, path(udp_flow(steps(0)), tcp_flow(steps(0), role="suspect")), FACTS)
+    assert got.hop.sender == Place(distance=1, address=FW)
+    bare = refine(check(), verdict(Outcome.REJECTED), path(udp_flow(steps(0)), CONTROL), FACTS)
+    assert bare.hop.sender == Place()
+
+
+def test_opened_tls_is_placed_only_when_it_is_short_of_the_far_end():
+    first = verdict(Outcome.INTERCEPTED, Reason.ISSUER_UNEXPECTED)
+    control = udp_flow(steps(3), role="control", port=33434)
+    near = tcp_flow(steps(1, "answer", at=2, sender=TARGET), role="suspect")
+    assert refine(F2, first, path(near, control), FACTS).hop.sender == Place(distance=2, address=ISP)
+    full = tcp_flow(steps(3, "answer", sender=TARGET), role="suspect")
+    assert refine(F2, first, path(full, control), FACTS) is first
+
+
+def test_tcp_that_connects_late_is_loss_not_a_verdict():
+    flow = tcp_flow(steps(3, "answer", sender=TARGET), role="suspect")
+    got = refine(F2, SILENT, path(flow, udp_flow(steps(3), role="control")), FACTS)
+    assert (got.outcome, got.reason) == (Outcome.UNANSWERED, Reason.LOSS)
+
+
+def test_native_answers_behind_a_filter_stay_native_only():
+    first = verdict(Outcome.UNANSWERED, Reason.NATIVE_ONLY)
+    one = repeated(1)
+    got = refine(check(), first, one, FACTS)
+    assert (got.outcome, got.reason) == (Outcome.FILTERED, Reason.NATIVE_ONLY)
+
+
+def test_without_a_survey_the_first_verdict_stands():
+    assert refine(check(), SILENT, None, FACTS) is SILENT
+    assert refine(check("F4", port=3478), SILENT, path(udp_flow(steps(3))), FACTS) is SILENT

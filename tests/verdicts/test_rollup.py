@@ -8,7 +8,7 @@ import pytest
 from roomprobe import egress, rollup, unit, walk
 from roomprobe.evidence import UdpEvidence
 from roomprobe.meets import Meets, meets
-from roomprobe.model import Place, Profile, Requirement, Result, ServiceSpec, Skip
+from roomprobe.model import Hop, Place, Profile, Requirement, Result, ServiceSpec, Skip
 from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
 from roomprobe.site import outside
 from tests.verdicts.build import CORE, FACTS, FW, HOST, ISP, path, result, steps, tcp_flow, udp_flow, verdict
@@ -235,6 +235,22 @@ def test_nothing_leaves(paths, place):
     assert (got.state, got.reason, got.hop.last_answering) == (State.BROKEN, Reason.NO_EGRESS, place)
 
 
+def rejected(row: str, sender: str | None, address: str = BOTH[0]) -> Result:
+    place = Hop(sender=Place(address=sender)) if sender else None
+    port = 443 if row == "F2" else PORTS[row]
+    transport = "tcp" if row == "F2" else "udp"
+    made = make_check(row, transport, port, address, group=None if row == "F2" else GROUP)
+    return Result(check=made, evidence=None, verdict=verdict(Outcome.REJECTED, Reason.UNREACHABLE, hop=place))
+
+
+def test_refusals_of_the_checks_count_where_the_ladders_got_none():
+    quiet = [ended(1, a) for a in BOTH]
+    seen = [rejected("F2", ISP), rejected("F3", ISP), rejected("F4", ISP, BOTH[1]), rejected("F5", None)]
+    assert egress.find(seen, quiet, HOST, FACTS) is None  # it is not known to be farther than the gateway
+    far = [ended(2, a, "icmp", ISP, (3, 0)) for a in BOTH]
+    assert egress.find(seen, far, HOST, FACTS).hop.last_answering == Place(distance=2, address=ISP)
+
+
 @pytest.mark.parametrize(
     ("results", "paths", "host"),
     [
@@ -252,6 +268,9 @@ def test_nothing_leaves(paths, place):
             [ended(0, a) for a in BOTH],
             msgspec.structs.replace(HOST, neighbours={}),
         ),  # the gateway itself was never heard
+        ([f2(Outcome.UNANSWERED)], [ended(3, BOTH[0], "answer", BOTH[0]), ended(1, BOTH[1])], HOST),  # one got through
+        ([f2(Outcome.UNANSWERED)], [ended(3, a, "refused") for a in BOTH], HOST),  # refused in the target's name
+        ([f2(Outcome.UNANSWERED)], [], HOST),  # nothing was followed
     ],
 )
 def test_no_egress_is_not_claimed_without_its_whole_proof(results, paths, host):

@@ -205,10 +205,10 @@ class Ladder:
 
     def _tcp_event(self, one: Sent, sock: socket.socket, close: Callable[[], None]) -> None:
         at = time.monotonic()
-        errors = errqueue.drain(sock)
+        errors = [icmp for icmp, _, _ in errqueue.drain(sock)]
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if errors:
-            self._settle_icmp(one, errors[0][0], at)
+            self._settle_icmp(one, errors[0], at)
         elif code == 0:
             self._settle(one, "answer", self.address, at=at)
             # A reset with the full TTL frees the far end at once.
@@ -226,7 +226,7 @@ class Ladder:
             self._settle(one, "failure", error.offender, at=at, icmp=(error.type, error.code))
         elif what == "time-exceeded":
             self._settle(one, "hop", error.offender, at=at)
-        else:
+        elif what != "other":
             self._settle(one, "icmp", error.offender, at=at, icmp=(error.type, error.code))
 
     @staticmethod
