@@ -1,4 +1,4 @@
-"""What a TCP connect that did not come about means: shared by the judges of `tls`, `tcp` and `dns`. Pure.
+"""What refusals mean, a connect that did not come about or a packet that was sent back: shared by all judges. Pure.
 
 First verdicts only: by whom a refusal was made is told later from the path (verdict.refine).
 """
@@ -103,10 +103,13 @@ def of_failure(what: str, failure: Failure | None, address: str) -> Verdict:
     """The first verdict on a socket call that this box itself refused."""
     name, operation = (failure.errno, failure.operation) if failure else ("unknown", "socket")
     if name in _NOT_ALLOWED:
+        # A local rule that drops a datagram shows as EPERM at its sending; a SYN it drops does not show at all.
+        firewall = operation == "send"
         return untold(
             Outcome.FAULT,
-            Reason.PERMISSION,
-            f"{what} was not sent: this box does not allow it ({name} at {operation}).",
+            Reason.LOCAL_FIREWALL if firewall else Reason.PERMISSION,
+            f"{what} was not sent: {'a rule of this box itself drops it' if firewall else 'this box does not allow it'} "
+            f"({name} at {operation}).",
             Where.THIS_BOX,
         )
     if name in _NO_ROUTE:

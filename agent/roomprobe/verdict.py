@@ -33,7 +33,8 @@ _NOT_A_PATH = frozenset(
 def needs_path(check: Check, first: Verdict) -> bool:
     """Whether a survey of the path can say more about this check than its own evidence does."""
     direct = check.kind in ("tls", "tcp", "udp") and check.via == "direct" and check.address is not None
-    return direct and first.outcome in NEEDS_PATH and first.reason not in _NOT_A_PATH
+    unsent = first.reason is Reason.UNREACHABLE and first.where is Where.THIS_BOX
+    return direct and not unsent and first.outcome in NEEDS_PATH and first.reason not in _NOT_A_PATH
 
 
 def refine(check: Check, first: Verdict, path: PathEvidence | None, facts: Facts) -> Verdict:

@@ -204,7 +204,7 @@ JUDGED = [
     ((icmp(3, 13, "10.0.0.1"), QUIET), Outcome.REJECTED, Reason.ADMIN_PROHIBITED),
     ((icmp(3, 1, "192.168.50.10"), QUIET), Outcome.UNANSWERED, Reason.GATEWAY_SILENT),
     ((icmp(3, 3, "192.168.50.10"), QUIET), Outcome.FAULT, Reason.LOCAL_FIREWALL),
-    ((failed("send", "EPERM"), QUIET), Outcome.FAULT, Reason.PERMISSION),
+    ((failed("send", "EPERM"), QUIET), Outcome.FAULT, Reason.LOCAL_FIREWALL),
     ((failed("connect", "ENETUNREACH"), QUIET), Outcome.UNANSWERED, Reason.UNREACHABLE),
 ]
 

@@ -136,7 +136,7 @@ def cases() -> Iterator[tuple]:
     yield evidence([icmp(3, 13)]), Outcome.REJECTED, Reason.ADMIN_PROHIBITED, Where.LAN
     yield evidence([icmp(3, 13, TARGET)]), Outcome.REJECTED, Reason.ADMIN_PROHIBITED, Where.FAR_END
     yield evidence([icmp(3, 0)]), Outcome.REJECTED, Reason.UNREACHABLE, Where.LAN
-    yield evidence([icmp(11, 0)]), Outcome.UNANSWERED, Reason.SILENCE, Where.UNKNOWN
+    yield evidence([icmp(11, 0)]), Outcome.UNANSWERED, Reason.UNREACHABLE, Where.UNKNOWN
     yield evidence([icmp(3, 13, OWN)]), Outcome.FAULT, Reason.LOCAL_FIREWALL, Where.THIS_BOX
     yield evidence([icmp(0, 0, None, True)]), Outcome.FAULT, Reason.LOCAL_FIREWALL, Where.THIS_BOX
     yield evidence([icmp(3, 1, OWN)]), Outcome.UNANSWERED, Reason.GATEWAY_SILENT, Where.UNKNOWN

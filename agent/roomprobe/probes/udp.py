@@ -9,14 +9,14 @@ import asyncio
 import os
 import time
 
+from roomprobe import refusals
 from roomprobe.evidence import Exchange, Failure, Icmp, UdpEvidence
 from roomprobe.facts import Facts
-from roomprobe.icmp import REASONS, WORDS, decisive, is_v6, meaning, same_address
-from roomprobe.model import Check, Hop, Place, Verdict
+from roomprobe.icmp import decisive, is_v6
+from roomprobe.model import Check, Verdict
 from roomprobe.net import Net
 from roomprobe.net.datagram import Datagram, failure
-from roomprobe.outcome import Confidence, Outcome, Reason, Where
-from roomprobe.site import where_sender
+from roomprobe.outcome import Confidence, Outcome, Reason
 from roomprobe.wire.shapes import SHAPES
 
 SEND_AT_S = (0.0, 0.25, 0.75)
@@ -139,69 +139,16 @@ def judge(check: Check, evidence: UdpEvidence, facts: Facts) -> Verdict:
             rtt_ms=round((opaque.answered_s - last) * 1000, 3),
             sentence=f"{what} is open: the far end answered a packet like the room system's.",
         )
-    refused = _own_refusal(what, opaque, check, facts) or _refusal(what, opaque, check, facts)
+    if opaque.failure is not None:
+        refused = refusals.of_failure(what, opaque.failure, check.address or "")
+    else:
+        refused = refusals.of_icmp(what, opaque.errors, check.address or "", facts, evidence.source)
     native = next((e for e in evidence.exchanges[1:] if e.valid), None)
-    if native is not None and (refused is None or refused.outcome is not Outcome.FAULT):
-        return Verdict(
-            outcome=Outcome.UNANSWERED,
-            confidence=Confidence.NONE,
-            reason=Reason.NATIVE_ONLY,
-            where=Where.UNKNOWN,
-            sentence=f"{what} answers only in the port's usual protocol ({native.answer}); a packet like the room system's gets "
-            "no answer, so the tunnel is not proven.",
+    if native is not None and refused.outcome is not Outcome.FAULT:
+        return refusals.untold(
+            Outcome.UNANSWERED,
+            Reason.NATIVE_ONLY,
+            f"{what} answers only in the port's usual protocol ({native.answer}); a packet like the room system's gets no "
+            "answer, so the tunnel is not proven.",
         )
-    return refused or Verdict(
-        outcome=Outcome.UNANSWERED,
-        confidence=Confidence.NONE,
-        reason=Reason.SILENCE,
-        where=Where.UNKNOWN,
-        sentence=f"Cannot tell: {what} gets no answer, and nothing shows where it ends.",
-    )
-
-
-def _own_refusal(what: str, opaque: Exchange, check: Check, facts: Facts) -> Verdict | None:
-    """What this box itself did not let out."""
-    local = next(
-        (e for e in opaque.errors if e.local or any(same_address(e.offender, a) for a in facts.addresses)), None
-    )
-    if local is not None and meaning(local.type, local.code, is_v6(check.address or "")) == "unreachable":
-        return _trouble(Outcome.UNANSWERED, Reason.GATEWAY_SILENT, Where.UNKNOWN,
-                        f"{what} does not leave: the next device on the way does not answer this box.")  # fmt: skip
-    if local is not None:
-        return _trouble(Outcome.FAULT, Reason.LOCAL_FIREWALL, Where.THIS_BOX,
-                        f"{what} was refused by this box itself: its own firewall rejects it.")  # fmt: skip
-    if opaque.failure is None:
-        return None
-    name = opaque.failure.errno
-    if name in ("EPERM", "EACCES"):
-        return _trouble(Outcome.FAULT, Reason.LOCAL_FIREWALL if opaque.failure.operation == "send" else Reason.PERMISSION,
-                        Where.THIS_BOX, f"{what} was not sent: this box does not allow it "
-                        f"({name} at {opaque.failure.operation}; a local firewall rule or a missing permission).")  # fmt: skip
-    if name in ("ENETUNREACH", "EHOSTUNREACH"):
-        return _trouble(Outcome.UNANSWERED, Reason.UNREACHABLE, Where.THIS_BOX,
-                        f"{what} was not sent: this box has no route to {check.address}.")  # fmt: skip
-    return _trouble(Outcome.FAULT, Reason.RESOURCE, Where.THIS_BOX,
-                    f"{what} was not sent: this box failed ({name} at {opaque.failure.operation}).")  # fmt: skip
-
-
-def _trouble(outcome: Outcome, reason: Reason, where: Where, sentence: str) -> Verdict:
-    return Verdict(outcome=outcome, confidence=Confidence.NONE, reason=reason, where=where, sentence=sentence)
-
-
-def _refusal(what: str, opaque: Exchange, check: Check, facts: Facts) -> Verdict | None:
-    v6 = is_v6(check.address or "")
-    error = next((e for e in opaque.errors if decisive(e, v6)), None)
-    if error is None:
-        return None
-    kind = meaning(error.type, error.code, v6)
-    if same_address(error.offender, check.address) and kind == "port-unreachable":
-        return _trouble(Outcome.REFUSED, Reason.PORT_UNREACHABLE, Where.UNKNOWN,
-                        f"{what} is refused in the far end's name; by whom cannot be told.")  # fmt: skip
-    return Verdict(
-        outcome=Outcome.REJECTED,
-        confidence=Confidence.PROVEN,
-        reason=REASONS[kind],
-        where=where_sender(error.offender, check.address, facts),
-        hop=Hop(sender=Place(address=error.offender)),
-        sentence=f"{what} is refused on the way: {error.offender} {WORDS[kind]}.",
-    )
+    return refused
