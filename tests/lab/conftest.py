@@ -11,6 +11,7 @@ import pytest
 
 from . import peers
 from .network import Lab
+from .scenario import ONE_EACH
 
 HERE = Path(__file__).parent
 
@@ -29,13 +30,24 @@ def open_lab() -> Iterator[Lab]:
         yield lab
 
 
+@pytest.fixture(scope="module")
+def narrow_lab() -> Iterator[Lab]:
+    """A healthy network with IPv4 only and one address a name, shared like `open_lab`: each run speaks of one path."""
+    with Lab(families=(4,)) as lab:
+        peers.dns(lab, hosts=ONE_EACH)
+        peers.tls(lab)
+        peers.udp(lab)
+        yield lab
+
+
 @pytest.fixture(autouse=True)
 def _as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test: no fault stays in the shared lab, and its servers are those that it had before."""
-    if "open_lab" not in request.fixturenames:
+    """After every test: no fault stays in a shared lab, and its servers are those that it had before."""
+    shared = {"open_lab", "narrow_lab"} & set(request.fixturenames)
+    if not shared:
         yield
         return
-    lab: Lab = request.getfixturevalue("open_lab")
+    lab: Lab = request.getfixturevalue(shared.pop())
     before = {role: process.spec for role, process in lab.running.items()}
     yield
     lab.mend()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from . import faults, peers
@@ -14,22 +12,10 @@ from .scenario import ONE_EACH, calls, only, service, told
 CONFIG_ONLY = {"config.starleaf.com": (20,)}
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(narrow_lab: Lab) -> Lab:
     """IPv4 only, one address a name."""
-    with Lab(families=(4,)) as made:
-        peers.dns(made, hosts=ONE_EACH)
-        peers.tls(made)
-        peers.udp(made)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _mended(lab: Lab) -> Iterator[None]:
-    yield
-    lab.mend()
-    lab.stop("dns-codec")
-    peers.dns(lab, hosts=ONE_EACH)
+    return narrow_lab
 
 
 def both(lab: Lab) -> list[str]:

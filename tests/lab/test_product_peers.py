@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from . import faults, peers
 from .network import Lab
-from .scenario import ONE_EACH, UDP_ROWS, calls, only, service, told
+from .scenario import UDP_ROWS, calls, only, service, told
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(narrow_lab: Lab) -> Lab:
     """IPv4 only, one address a name."""
-    with Lab(families=(4,)) as made:
-        peers.dns(made, hosts=ONE_EACH)
-        peers.tls(made)
-        peers.udp(made)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _mended(lab: Lab) -> Iterator[None]:
-    yield
-    lab.mend()
-    for role in ("proxy", "picky-tls"):
-        lab.stop(role)
-    peers.dns(lab, hosts=ONE_EACH)
-    peers.tls(lab)
+    return narrow_lab
 
 
 @pytest.fixture
@@ -109,13 +93,8 @@ def test_stun_and_time_servers_beside_the_tunnel_are_native_only(lab: Lab) -> No
     peers.stun(lab)
     peers.ntp(lab)
     run = lab.roomprobe()
-    try:
-        for row, word in (("F4", "STUN"), ("F7", "NTP")):
-            check = only(run, row)
-            assert check["reason"] == "native-only" and check["outcome"] == "unanswered", told(run)
-            assert word in check["sentence"]
-        assert {only(run, row)["outcome"] for row in UDP_ROWS if row not in ("F4", "F7")} == {"passes"}
-    finally:
-        lab.stop("stun")
-        lab.stop("ntp-net")
-        peers.udp(lab)
+    for row, word in (("F4", "STUN"), ("F7", "NTP")):
+        check = only(run, row)
+        assert check["reason"] == "native-only" and check["outcome"] == "unanswered", told(run)
+        assert word in check["sentence"]
+    assert {only(run, row)["outcome"] for row in UDP_ROWS if row not in ("F4", "F7")} == {"passes"}

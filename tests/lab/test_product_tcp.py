@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from . import faults, peers
+from . import faults
 from .network import Lab
 from .scenario import ONE_EACH, calls, contains, only, service, told
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(narrow_lab: Lab) -> Lab:
     """IPv4 only, one address a name."""
-    with Lab(families=(4,)) as made:
-        peers.dns(made, hosts=ONE_EACH)
-        peers.tls(made)
-        peers.udp(made)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _mended(lab: Lab) -> Iterator[None]:
-    yield
-    lab.mend()
-    peers.udp(lab)
-    peers.tls(lab)
+    return narrow_lab
 
 
 def test_443_dropped(lab: Lab) -> None:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from . import faults, peers
 from .network import Lab
-from .scenario import ONE_EACH, UDP_ROWS, calls, contains, interval, only, told, udp_outcomes
+from .scenario import UDP_ROWS, calls, contains, interval, only, told, udp_outcomes
 
 CONFIG = {"site": {"prefixes": ["192.168.50.0/24"]}}
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """IPv4 only, one address a name: each test then speaks of one path."""
-    with Lab(families=(4,)) as made:
-        peers.dns(made, hosts=ONE_EACH)
-        peers.tls(made)
-        peers.udp(made)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _mended(lab: Lab) -> Iterator[None]:
-    yield
-    lab.mend()
-    peers.udp(lab)
-    peers.tls(lab)
+@pytest.fixture
+def lab(narrow_lab: Lab) -> Lab:
+    """IPv4 only, one address a name."""
+    return narrow_lab
 
 
 def test_all_open_and_answering(lab: Lab) -> None:
@@ -62,7 +48,6 @@ def test_123_redirected_to_a_local_time_server_is_native_only(lab: Lab) -> None:
     check = only(run, "F7")
     assert check["reason"] == "native-only" and check["outcome"] != "open", told(run)
     assert check["hop"]["sender"]["distance"] == lab.hop("fw"), told(run)
-    lab.stop("ntp-fw")
 
 
 @pytest.mark.parametrize("answering", [True, False])
