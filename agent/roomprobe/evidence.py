@@ -213,12 +213,17 @@ class Flow(Frozen, frozen=True, kw_only=True):
 
 
 class PathEvidence(Frozen, frozen=True, kw_only=True, tag="path"):
-    """Every ladder towards one address, taken in one survey. `complete` False: the time ran out before the repeats."""
+    """Every ladder towards one address, taken in one survey. `complete` False: the time ran out before the repeats.
+
+    `witnesses`: controls towards *other* addresses, sent in the rounds of the same survey, with the router at that distance.
+    A router that answered one of them still had an answer to give in that round, whatever address it was asked for.
+    """
 
     address: str
     flows: tuple[Flow, ...]
     complete: bool
     duration_s: float
+    witnesses: tuple[Step, ...] = ()
 
 
 Evidence = UdpEvidence | TlsEvidence | TcpEvidence | DnsEvidence | PathEvidence

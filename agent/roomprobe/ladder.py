@@ -127,20 +127,32 @@ def settled(flow: Flow, target: str) -> bool:
     )
 
 
-def boundary(path: PathEvidence, flow: Flow) -> int | None:
-    """The first distance at which this flow is silent and a router answered another flow; None if there is none."""
+def edges(path: PathEvidence, flow: Flow) -> tuple[int, ...]:
+    """The distances beyond this flow's last router at which a router answered another flow, and this one was asked too."""
     last = last_hop(flow)
     start = 0 if last is None else last.distance or 0
-    silent = {s.ttl for s in flow.steps}
-    return next((ttl for ttl in routers(others(path, flow)) if ttl > start and ttl in silent), None)
+    asked = {s.ttl for s in flow.steps}
+    return tuple(ttl for ttl in routers(others(path, flow)) if ttl > start and ttl in asked)
+
+
+def boundary(path: PathEvidence, flow: Flow) -> int | None:
+    """The first of the edges; None if there is none."""
+    return next(iter(edges(path, flow)), None)
+
+
+def _witnesses(path: PathEvidence, flow: Flow, ttl: int) -> list[Step]:
+    """Controls of other addresses that concern the very router which answered this address at that distance."""
+    router = routers(others(path, flow)).get(ttl)
+    return [w for w in path.witnesses if w.ttl == ttl and same_address(w.address, router)]
 
 
 def trials(path: PathEvidence, flow: Flow, ttl: int) -> int:
-    """In how many rounds the flow was silent at a TTL while another flow was answered at the same TTL."""
+    """In how many rounds the flow was silent at a TTL while the router there was answering."""
     quiet = {s.round for s in flow.steps if s.ttl == ttl and s.result == "silent"}
     heard = {
         s.round for other in others(path, flow) for s in other.steps if s.ttl == ttl and s.result in ("hop", "answer")
     }
+    heard |= {w.round for w in _witnesses(path, flow, ttl) if w.result == "hop"}
     return len(quiet & heard)
 
 
@@ -152,7 +164,9 @@ def loss(path: PathEvidence, flow: Flow, ttl: int) -> float:
         if any(s.result in ("hop", "answer") for s in steps):
             sent += len(steps)
             lost += sum(1 for s in steps if s.result == "silent")
-    return (lost + 1) / (sent + 2)
+    seen = _witnesses(path, flow, ttl)
+    lost += sum(1 for w in seen if w.result == "silent")
+    return (lost + 1) / (sent + len(seen) + 2)
 
 
 def proven_silent(path: PathEvidence, flow: Flow, ttl: int) -> bool:

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -19,7 +20,7 @@ from roomprobe import __version__, host, naming, plan, probes, rollup, verdict
 from roomprobe.config import Config
 from roomprobe.evidence import PathEvidence
 from roomprobe.facts import Facts
-from roomprobe.model import Check, Host, Plan, Report, Result, Run, Site, Skip, Verdict
+from roomprobe.model import Check, Host, Plan, Report, Result, Run, Service, Site, Skip, Verdict
 from roomprobe.net import Net
 from roomprobe.net.flow import FlowSpec
 from roomprobe.net.pace import Bucket
@@ -29,6 +30,7 @@ from roomprobe.report import output
 from roomprobe.report.progress import Progress
 from roomprobe.runner import Clock, run_checks, run_surveys
 
+Said = TypeVar("Said", Verdict, Service)
 CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when nothing else at an address answers
 
 
@@ -51,6 +53,9 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         raise bugs[0]
     facts = _facts(config, here)
     services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, paths, here, facts))
+    if here.vantage.state == "other":
+        results = tuple(_result_from_here(r) for r in results)
+        services = tuple(_from_here(s) for s in services)
     notes = [profile.note for profile in made.profiles if profile.note]
     if here.vantage.sentence:
         notes.append(here.vantage.sentence)
@@ -113,7 +118,7 @@ async def _results(
         progress.say(
             f"following the path to {', '.join(dict.fromkeys(r.check.host or '' for r in first if r.check.address in wanted))}"
         )
-    surveys = await run_surveys(wanted, net, clock, lambda _: None)
+    surveys = await run_surveys(wanted, net, clock)
     here = host.refresh_neighbours(here)
     facts = _facts(config, here)
     refined = [_refined(result, surveys, made, config, here, facts) for result in (*lookups, *first, *unresolved)]
@@ -131,6 +136,16 @@ def _facts(config: Config, here: Host) -> Facts:
         clock_synced=here.clock_synced,
         proxy=config.network.proxy,
     )
+
+
+def _from_here(said: Said) -> Said:
+    return msgspec.structs.replace(said, sentence=f"From this box's port: {said.sentence}")
+
+
+def _result_from_here(result: Result) -> Result:
+    if result.verdict.outcome is Outcome.SKIPPED:
+        return result
+    return msgspec.structs.replace(result, verdict=_from_here(result.verdict))
 
 
 def _stuck(check: Check, trouble: Skip) -> Result:
@@ -231,8 +246,6 @@ def _refined(
     pinned = bool(getattr(result.evidence, "pinned", False))
     elsewhere = here.vantage.state == "other"
     final = verdict.cap(final, check, legacy=legacy, pinned=pinned, elsewhere=elsewhere)
-    if elsewhere and final.outcome is not Outcome.SKIPPED:
-        final = msgspec.structs.replace(final, sentence=f"From this box's port: {final.sentence}")
     return Result(check=check, evidence=result.evidence, verdict=final)
 
 

@@ -140,8 +140,9 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
     proven = all(u.confidence is Confidence.PROVEN for u in counted)
     proxied = next((u for u in counted if u.by_proxy), None)
     way = f" It goes through the proxy. {proxied.witness.verdict.sentence}" if proxied and proxied.witness else ""
-    inferred = next((u for u in counted if u.confidence is not Confidence.PROVEN and not u.by_proxy), None)
-    doubt = f" {inferred.witness.verdict.sentence}" if inferred and inferred.witness else ""
+    unproven = (Outcome.PASSES, Outcome.REACHED)
+    inferred = [u.witness.verdict for u in counted if u.witness and u.witness.verdict.outcome in unproven]
+    doubt = f" {inferred[0].sentence}" if inferred else ""
     return _make(profile, spec, State.FULL, Reason.ALL_MET, Confidence.PROVEN if proven else Confidence.INFERRED,
                  f"{spec.title} {'will' if proven else 'should'} work in full. {_over(walked)}{QUALITY}{way}{doubt}", walked=walked)  # fmt: skip
 

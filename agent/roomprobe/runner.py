@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from roomprobe import probes
 from roomprobe.evidence import Evidence, PathEvidence
@@ -18,7 +19,7 @@ from roomprobe.net.flow import FlowSpec
 from roomprobe.net.survey import survey
 from roomprobe.outcome import Reason
 
-MOST_SURVEY_S = 11.0  # a path under a router's default ICMP limits takes about nine
+MOST_SURVEY_S = 12.0  # a path under routers' default ICMP limits takes about nine
 OUT_OF_TIME = Skip(reason=Reason.TIME, sentence="not done: the time of this run was over (--timeout).")
 STOPPED = Skip(reason=Reason.INTERRUPTED, sentence="not done: the run was stopped.")
 
@@ -76,26 +77,18 @@ async def run_checks(
     return found
 
 
-async def run_surveys(
-    wanted: dict[str, tuple[FlowSpec, ...]], net: Net, clock: Clock, done: Callable[[int], None]
-) -> dict[str, PathEvidence]:
-    """The ladders of each address: one address after the other within a family, the families side by side.
-
-    Routers limit their answers per host, so two surveys through the same routers would starve each other.
-    """
+async def run_surveys(wanted: dict[str, tuple[FlowSpec, ...]], net: Net, clock: Clock) -> dict[str, PathEvidence]:
+    """The ladders of every address, one survey a family, side by side."""
+    tasks: list[asyncio.Task[object]] = []
+    for v6 in (False, True):
+        family = {address: specs for address, specs in wanted.items() if (":" in address) == v6}
+        if family and clock.left > 0:
+            deadline = min(clock.deadline - 0.2, time.monotonic() + MOST_SURVEY_S)
+            tasks.append(asyncio.create_task(survey(family, net, deadline)))
     found: dict[str, PathEvidence] = {}
-
-    async def one_family(addresses: Sequence[str]) -> None:
-        for address in addresses:
-            allowed = min(clock.left, MOST_SURVEY_S)
-            if allowed > 0:
-                found[address] = await survey(address, wanted[address], net, time.monotonic() + allowed)
-
-    families = [[a for a in wanted if (":" in a) == v6] for v6 in (False, True)]
-    tasks: list[asyncio.Task[object]] = [asyncio.create_task(one_family(f)) for f in families if f]
     if tasks:
-        await _until_over(tasks, clock, lambda _: done(len(found)))
+        await _until_over(tasks, clock, lambda _: None)
         for task in tasks:
             if not task.cancelled():
-                task.result()
+                found.update(cast(dict[str, PathEvidence], task.result()))
     return found

@@ -76,11 +76,13 @@ def _what(check: Check) -> str:
 
 
 def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
-    edge = ladder.boundary(path, flow)
+    found = ladder.edges(path, flow)
+    proven = next((ttl for ttl in found if ladder.proven_silent(path, flow, ttl)), None)
     last = ladder.last_hop(flow)
-    if edge is not None:
+    if found:
+        edge = found[0] if proven is None else proven
         hop = Hop(last_answering=last or Place(distance=0), next_on_control=ladder.place(path, edge))
-        if not ladder.proven_silent(path, flow, edge):
+        if proven is None:
             return _replace(
                 first,
                 reason=Reason.LOSS,
@@ -94,9 +96,7 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
             reason=Reason.PATH_ENDS,
             where=where_between(hop.last_answering, hop.next_on_control, facts),
             hop=hop,
-            sentence=f"{_what(check)} gets no further than {named(hop.last_answering, facts)}; the next router, "
-            f"{named(hop.next_on_control, facts)}, answers other traffic to the same address but not this. "
-            "One of the two drops it.",
+            sentence=_dropped(check, hop, facts),
         )
     if any(
         other.payload == flow.payload and other.transport == flow.transport for other in ladder.others(path, flow)
@@ -116,6 +116,13 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
             f"It gets as far as {named(last, facts)}; beyond that it is dropped, or the far end ignores this port.",
         )
     return _passes(check, first, path, flow, facts)
+
+
+def _dropped(check: Check, hop: Hop, facts: Facts) -> str:
+    following = f"{named(hop.next_on_control, facts)}, answers other traffic to the same address but not this"
+    if hop.last_answering is None or not hop.last_answering.distance:
+        return f"{_what(check)} is dropped on the way: a router, {following}. It, or something before it, drops it."
+    return f"{_what(check)} gets no further than {named(hop.last_answering, facts)}; the next router, {following}. One of the two drops it."
 
 
 def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:

@@ -345,3 +345,29 @@ def test_native_answers_behind_a_filter_stay_native_only():
 def test_without_a_survey_the_first_verdict_stands():
     assert refine(check(), SILENT, None, FACTS) is SILENT
     assert refine(check("F4", port=3478), SILENT, path(udp_flow(steps(3))), FACTS) is SILENT
+
+
+def witnesses(count: int, result: str = "hop", router: str = ISP) -> tuple[Step, ...]:
+    return tuple(Step(ttl=2, round=r, result=result, address=router) for r in range(1, count + 1))
+
+
+def test_controls_of_other_addresses_witness_for_the_same_router_only():
+    flow = udp_flow(steps(1) + repeats(2, 7))
+    one = msgspec.structs.replace(path(flow, CONTROL), witnesses=witnesses(7))
+    assert ladder.trials(one, flow, 2) == 8
+    assert refine(check(), SILENT, one, FACTS).outcome is Outcome.FILTERED
+    other = msgspec.structs.replace(one, witnesses=witnesses(7, router="100.64.0.9"))
+    assert refine(check(), SILENT, other, FACTS).outcome is Outcome.UNANSWERED
+    lost = msgspec.structs.replace(one, witnesses=witnesses(4) + witnesses(7, "silent")[4:])
+    assert ladder.loss(lost, flow, 2) > ladder.loss(one, flow, 2)
+    assert refine(check(), SILENT, lost, FACTS).outcome is Outcome.UNANSWERED
+
+
+def test_silence_proven_farther_out_is_a_wider_interval():
+    # The routers' limits left nothing of this flow's own first pass: only the boundary of another address was asked.
+    quiet = (Step(ttl=1, round=0, result="silent"), *repeats(2, 7))
+    control = tcp_flow(CONTROL.steps + repeats(2, 7, "hop", ISP))
+    got = refine(check(), SILENT, path(udp_flow(quiet), control), FACTS)
+    assert got.outcome is Outcome.FILTERED
+    assert (got.hop.last_answering, got.hop.next_on_control) == (Place(distance=0), Place(distance=2, address=ISP))
+    assert "something before it" in got.sentence
