@@ -100,7 +100,7 @@ def popen(
     The pid of what this gives is the command's own, so signals reach it.
     """
     return subprocess.Popen(
-        _entered(lab, argv, ns, uid, lab.resolvers if resolv is None else resolv, ca),
+        entered(lab, argv, ns, uid, lab.resolvers if resolv is None else resolv, ca),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -113,11 +113,11 @@ def become(
     lab: Lab, argv: Sequence[str], *, ns: str = "room", uid: int = NOBODY, env: Mapping[str, str] | None = None
 ) -> NoReturn:
     """Replace this very process by a command in a namespace, terminal and all."""
-    whole = _entered(lab, argv, ns, uid, lab.resolvers, None)
+    whole = entered(lab, argv, ns, uid, lab.resolvers, None)
     os.execve(whole[0], whole, {**BASE_ENV, **(env or {})})
 
 
-def _entered(lab: Lab, argv: Sequence[str], ns: str, uid: int, resolv: Sequence[str], ca: Path | None) -> list[str]:
+def entered(lab: Lab, argv: Sequence[str], ns: str, uid: int, resolv: Sequence[str], ca: Path | None) -> list[str]:
     """The whole command line that ends in `argv`, inside the namespace; every step execs the next, so the pid stays."""
     files = Path(tempfile.mkdtemp(dir=lab.work))
     files.chmod(0o755)
