@@ -131,3 +131,7 @@ class Reason(StrEnum):
     ONE_FAMILY = "one-family"
     SOME_RESOLVERS = "some-resolvers"
     NOT_TESTED = "not-tested"
+    # added since the first list
+    TLS_ALERT = "tls-alert"
+    ADDRESS_UNUSABLE = "address-unusable"
+    INTERFACE_DOWN = "interface-down"

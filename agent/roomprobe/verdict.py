@@ -44,7 +44,7 @@ def refine(check: Check, first: Verdict, path: PathEvidence | None, facts: Facts
         return first
     if first.outcome is Outcome.INTERCEPTED:
         return _intercepted(check, first, path, flow, facts)
-    if first.reason is Reason.HANDSHAKE_ONLY:
+    if first.reason in (Reason.HANDSHAKE_ONLY, Reason.TLS_ALERT):
         return _handshake_only(check, first, path, flow, facts)
     foreign = ladder.foreign_icmp(flow, path.address)
     if foreign is not None or first.outcome is Outcome.REJECTED:
@@ -269,17 +269,25 @@ def _handshake_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow
     answer = ladder.answer_ttl(flow)
     before = None if answer is None else ladder.place(path, answer - 1)
     length = ladder.full_length(path, flow)
-    if answer is not None and (answer == length or (before is not None and outside(before.address, facts))):
-        return Verdict(
-            outcome=Outcome.REACHED,
-            confidence=Confidence.INFERRED,
-            reason=Reason.HANDSHAKE_ONLY,
-            rtt_ms=first.rtt_ms,
+    if answer is None or (answer != length and (before is None or not outside(before.address, facts))):
+        return first
+    if first.reason is Reason.HANDSHAKE_ONLY:
+        # A handshake says nothing of the data behind it: a filter that reads names lets exactly this much through.
+        return _replace(
+            first,
             hop=Hop(last_answering=before),
-            sentence=f"{_what(check)} is accepted at the far end's distance (hop {answer}), but what answers there does not "
-            "finish the conversation, so who it is cannot be verified.",
+            sentence=f"{first.sentence} The connection is accepted at the far end's distance (hop {answer}); whether the far "
+            "end is mute or something on the way drops what follows cannot be told.",
         )
-    return first
+    return Verdict(
+        outcome=Outcome.REACHED,
+        confidence=Confidence.INFERRED,
+        reason=Reason.TLS_ALERT,
+        rtt_ms=first.rtt_ms,
+        hop=Hop(last_answering=before),
+        sentence=f"{_what(check)} is answered in TLS at the far end's distance (hop {answer}), by a server that turns strangers "
+        "away before it shows a certificate, so who it is cannot be verified.",
+    )
 
 
 def _native_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:

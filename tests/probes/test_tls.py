@@ -166,7 +166,7 @@ BROKEN = {
     "garbage": (peers.says(b"\x16\x03\x03\x00\x05garbage"), Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY),
     "http": (peers.says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Outcome.INTERCEPTED, Reason.NOT_TLS),
     "banner": (peers.greets(b"220 mail\r\n"), Outcome.INTERCEPTED, Reason.NOT_TLS),
-    "alert": (peers.says(b"\x15\x03\x03\x00\x02\x02\x28"), Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY),
+    "alert": (peers.says(b"\x15\x03\x03\x00\x02\x02\x28"), Outcome.UNANSWERED, Reason.TLS_ALERT),
     "closed": (peers.closes, Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY),
     "reset": (peers.resets, Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY),
 }
@@ -345,7 +345,8 @@ CHAINS = [
     (shown(GOOD, alert=80), Outcome.OPEN, Reason.VERIFIED),
     (shown(GOOD, alert=116), Outcome.REACHED, Reason.WANTS_CLIENT_CERTIFICATE),
     (shown(GOOD, alert=116, stage="answered"), Outcome.OPEN, Reason.VERIFIED),
-    (shown(GOOD, stage="certificate", closed="reset"), Outcome.REACHED, Reason.HANDSHAKE_ONLY),
+    (shown(GOOD, stage="certificate", closed="reset"), Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY),
+    (shown(GOOD, stage="certificate", closed="closed"), Outcome.REACHED, Reason.HANDSHAKE_ONLY),
     (shown(ISSUER, pinned=True), Outcome.OPEN, Reason.VERIFIED),
     (shown(ISSUER, pinned=False), Outcome.INTERCEPTED, Reason.ISSUER_UNEXPECTED),
     (shown(ISSUER, Trust(anchors="site", verified=True)), Outcome.OPEN, Reason.VERIFIED),

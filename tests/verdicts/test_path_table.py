@@ -162,7 +162,10 @@ def test_handshake_completed_short_of_the_far_end_is_intercepted():
         Place(distance=1, address=FW),
     )
     full = tcp_flow(steps(3, "answer", sender=TARGET), role="suspect")
-    assert refine(F2, first, path(full, control), FACTS).outcome is Outcome.REACHED
+    assert refine(F2, first, path(full, control), FACTS).outcome is Outcome.UNANSWERED
+    alert = verdict(Outcome.UNANSWERED, Reason.TLS_ALERT)
+    assert refine(F2, alert, path(full, control), FACTS).outcome is Outcome.REACHED
+    assert refine(F2, alert, path(short, control), FACTS).outcome is Outcome.INTERCEPTED
     near = tcp_flow(steps(0, "answer", at=1, sender=TARGET), role="suspect")
     assert refine(F2, first, path(near, udp_flow(steps(0), role="control")), FACTS).outcome is Outcome.UNANSWERED
 

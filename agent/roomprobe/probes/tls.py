@@ -137,6 +137,12 @@ def _wordless(what: str, evidence: TlsEvidence) -> Verdict | None:
         )
     if evidence.chain:
         return None
+    if evidence.alert is not None:
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.TLS_ALERT,
+            f"Cannot tell: {what} is answered in TLS, but {_broken_off(evidence)} before showing who it is.",
+        )
     return untold(
         Outcome.UNANSWERED,
         Reason.HANDSHAKE_ONLY,
@@ -166,6 +172,13 @@ def _expected(what: str, evidence: TlsEvidence) -> Verdict:
             confidence=Confidence.INFERRED if unproven else Confidence.PROVEN,
             reason=Reason.WANTS_CLIENT_CERTIFICATE,
             sentence=f"{what} reaches the expected server, which wants the room system's client certificate.",
+        )
+    if unproven and evidence.closed != "closed" and evidence.alert is None:
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.HANDSHAKE_ONLY,
+            f"Cannot tell: {what} reaches a server with the expected certificate, but {_broken_off(evidence)} before the "
+            "handshake was complete: something may cut it off on the way.",
         )
     if unproven:
         return Verdict(
