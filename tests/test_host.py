@@ -81,11 +81,11 @@ def test_unplugged_jack_is_not_hidden_by_a_bridge() -> None:
 
 
 def test_trouble_names_the_nearest_cause() -> None:
-    assert trouble(links=(LO,), routes=())[0] is Reason.NO_CARRIER
+    assert trouble(links=(LO,), routes=())[0] is Reason.INTERFACE_DOWN
     reason, sentence = trouble(links=(LO, msgspec.structs.replace(ETH, carrier=False)))
     assert (reason, "the cable and the jack" in sentence) == (Reason.NO_CARRIER, True)
     reason, sentence = trouble(links=(LO, msgspec.structs.replace(ETH, up=False, carrier=None)))
-    assert (reason, "switched off" in sentence, "jack" in sentence) == (Reason.NO_CARRIER, True, False)
+    assert (reason, "switched off" in sentence, "jack" in sentence) == (Reason.INTERFACE_DOWN, True, False)
     reason, sentence = trouble(addresses=(LOCAL,), routes=())
     assert (reason, "made up itself (fe80::17)" in sentence) == (Reason.NO_LOCAL_ADDRESS, True)
     assert trouble(addresses=(), routes=())[0] is Reason.NO_LOCAL_ADDRESS

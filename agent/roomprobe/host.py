@@ -211,10 +211,14 @@ def _vpn(tables: Tables, ways: Mapping[int, Route]) -> str | None:
 def _trouble(link: Link | None, routable: list[LocalAddress], usable: list[LocalAddress], way: bool) -> Skip | None:
     """Why nothing can be sent at all, the nearest cause first."""
     if link is None:
-        return Skip(reason=Reason.NO_CARRIER, sentence="This box has no network interface: look at the adapter.")
+        return Skip(reason=Reason.INTERFACE_DOWN, sentence="This box has no network interface: look at the adapter.")
+    if link.loopback:
+        return Skip(
+            reason=Reason.INTERFACE_DOWN, sentence=f"{link.name} is this box's own loopback; it leads to no network."
+        )
     if not link.up:
         return Skip(
-            reason=Reason.NO_CARRIER, sentence=f"{link.name} is switched off on this box, so nothing can leave."
+            reason=Reason.INTERFACE_DOWN, sentence=f"{link.name} is switched off on this box, so nothing can leave."
         )
     if link.carrier is False:
         sentence = (

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from roomprobe.evidence import DnsEvidence
+from roomprobe.facts import Facts
 from roomprobe.model import Check, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.site import usable
 from roomprobe.text import escape
 
 MOST_TARGETS = 16
@@ -20,14 +22,15 @@ def compare(results: Iterable[Result]) -> tuple[Result, ...]:
     return tuple(_compared(one, [o for o in everything if o.check.host == one.check.host]) for one in everything)
 
 
-def addresses(results: Sequence[Result]) -> tuple[str, ...]:
+def addresses(results: Sequence[Result], facts: Facts) -> tuple[str, ...]:
     """The addresses to probe for one name, IPv4 first, each family sorted as answered; at most MOST_TARGETS.
 
-    What a resolver that rewrites names says counts only when nobody else knows an address.
+    What a resolver that rewrites names says counts only when nobody else knows an address. Addresses that no far end can
+    have are never asked.
     """
     known = [r for r in results if _given(r)]
     honest = [r for r in known if r.verdict.reason is not Reason.WILDCARD_DNS]
-    found = dict.fromkeys(a for r in honest or known for a in _given(r))
+    found = dict.fromkeys(a for r in honest or known for a in _given(r) if usable(a, facts))
     return tuple(sorted(found, key=lambda a: ":" in a))[:MOST_TARGETS]
 
 
@@ -37,6 +40,15 @@ def unresolved(check: Check, results: Sequence[Result]) -> Verdict:
     asked = [r for r in results if r.verdict.outcome is not Outcome.SKIPPED]
     if not asked:
         return _untold(Reason.NO_ADDRESS, f"Cannot tell: the address of {name} was not looked up.")
+    sunk = [r for r in asked if r.verdict.reason is Reason.ADDRESS_UNUSABLE]
+    if sunk:
+        return Verdict(
+            outcome=Outcome.NO_TARGET,
+            confidence=Confidence.INFERRED,
+            reason=Reason.ADDRESS_UNUSABLE,
+            where=Where.UNKNOWN,
+            sentence=f"There is no address to try. {sunk[0].verdict.sentence}",
+        )
     absent = [r for r in asked if r.verdict.outcome is Outcome.NO_TARGET]
     if not absent:
         first = asked[0].verdict

@@ -31,6 +31,7 @@ from roomprobe.report.progress import Progress
 from roomprobe.runner import Clock, run_checks, run_surveys
 
 Said = TypeVar("Said", Verdict, Service)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when nothing else at an address answers
 
 
@@ -41,12 +42,12 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
     loop = asyncio.get_running_loop()
     bugs: list[BaseException] = []
     loop.set_exception_handler(lambda _, context: _bug(context, bugs, clock))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, clock.stop.set)
+    for number in STOPS:
+        loop.add_signal_handler(number, _stop, clock)
     try:
         results, paths, here = await _results(made, config, here, clock, progress)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             loop.remove_signal_handler(number)
         progress.close()
     if bugs:
@@ -78,6 +79,12 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         results=results,
         paths=paths,
     )
+
+
+def _stop(clock: Clock) -> None:
+    """Ends the run early. A second signal must not cost the report of what is known, so none is taken from here on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    clock.stop.set()
 
 
 def _bug(context: Mapping[str, object], bugs: list[BaseException], clock: Clock) -> None:
@@ -151,14 +158,15 @@ def _result_from_here(result: Result) -> Result:
 def _stuck(check: Check, trouble: Skip) -> Result:
     if check.skip is not None:
         return Result(check=check, evidence=None, verdict=_skipped(check.skip))
+    ours = trouble.reason is Reason.INTERFACE_DOWN
     return Result(
         check=check,
         evidence=None,
         verdict=Verdict(
-            outcome=Outcome.UNANSWERED,
+            outcome=Outcome.FAULT if ours else Outcome.UNANSWERED,
             confidence=Confidence.NONE,
             reason=trouble.reason,
-            where=Where.JACK,
+            where=Where.THIS_BOX if ours else Where.JACK,
             sentence=f"Not sent: {trouble.sentence}",
         ),
     )
@@ -193,7 +201,7 @@ def _targets(made: Plan, lookups: tuple[Result, ...], config: Config, here: Host
             ready.append(check)
             continue
         mine = [r for r in lookups if r.check.host == check.host]
-        addresses = config.targets.get(check.host or "") or naming.addresses(mine)
+        addresses = config.targets.get(check.host or "") or naming.addresses(mine, _facts(config, here))
         if addresses:
             ready.extend(plan.resolve(check, addresses, here))
         else:

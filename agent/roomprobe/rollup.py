@@ -39,7 +39,7 @@ class _Stopped(Verdict, frozen=True):
 
 
 def _stopped(results: Sequence[Result], paths: tuple[PathEvidence, ...], host: Host, facts: Facts) -> _Stopped | None:
-    if host.trouble is not None:
+    if host.trouble is not None and host.trouble.reason is not Reason.INTERFACE_DOWN:
         return _broken(host.trouble.reason, Where.JACK, host.trouble.sentence)
     dead = [g for g in host.gateways.values() if host.neighbours.get(g) in ("failed", "incomplete")]
     if dead and len(dead) == len(host.gateways) and not any(r.verdict.outcome in egress._HEARD for r in results):
@@ -125,6 +125,8 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
     if doubtful is not None or partly is not None:
         speaks = doubtful.witness if doubtful is not None else partly.troubled if partly is not None else None
         verdict = speaks.verdict if speaks else None
+        known = any(u.need is Need.REQUIRED for u in counted)
+        works = f"{spec.title} will work" if known else f"Nothing that {spec.title.lower()} cannot do without was asked"
         where = "whether over UDP or only TCP 443" if doubtful else "whether at every address"
         return _make(
             profile,
@@ -132,10 +134,10 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
             State.UNKNOWN,
             verdict.reason if verdict else Reason.UNPROVEN,
             Confidence.NONE,
-            f"{spec.title} will work; {where} cannot be told here. {verdict.sentence if verdict else ''}",
+            f"{works}; {where} cannot be told here. {verdict.sentence if verdict else ''}",
             verdict=verdict,
             walked=walked,
-            at_least=State.DEGRADED,
+            at_least=State.DEGRADED if known else None,
         )
     proven = all(u.confidence is Confidence.PROVEN for u in counted)
     proxied = next((u for u in counted if u.by_proxy), None)

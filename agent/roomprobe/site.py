@@ -18,6 +18,15 @@ _SHARED = ipaddress.ip_network("100.64.0.0/10")
 _ULA = ipaddress.ip_network("fc00::/7")
 
 
+def usable(address: str, facts: Facts) -> bool:
+    """Whether a far end can have this address at all: not unspecified, loopback, multicast, link-local, nor this box's own."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    nobody = ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local
+    return (
+        not nobody and str(ip) != "255.255.255.255" and not any(same_address(address, own) for own in facts.addresses)
+    )
+
+
 def outside(address: str | None, facts: Facts) -> bool | None:
     """Whether an address is surely outside the site (True), surely inside (False), or cannot be told (None)."""
     if address is None:

@@ -168,11 +168,12 @@ def dns(
     hosts: Mapping[str, Sequence[int]] = HOSTS,
     aaaa: bool = True,
     rewrite: Sequence[str] = (),
+    sink: Mapping[str, str] | None = None,
 ) -> Peer:
     """dnsmasq on UDP and TCP 53 of the gateway, `codec` (a second resolver) or `net` (203.0.113.53).
 
     `hosts` maps names to host numbers in net; every other name does not exist (NXDOMAIN), or has the addresses
-    `rewrite`. `aaaa=False`: the names have no IPv6 addresses.
+    `rewrite`. `sink`: names hidden behind an address that nobody has. `aaaa=False`: the names have no IPv6 addresses.
     """
     place = ns or lab.gateway
     dnsmasq = program("dnsmasq", "dnsmasq-base")
@@ -187,6 +188,7 @@ def dns(
         *("log-queries", "cache-size=0", "except-interface=lo", f"pid-file={folder}/pid"),
         *(f"listen-address={address}" for address in listen),
         *(f"host-record={name},{a}" for name, numbers in hosts.items() for a in net_addresses(numbers, families)),
+        *(f"address=/{name}/{address}" for name, address in (sink or {}).items()),
         *([f"address=/#/{address}" for address in rewrite] or ["address=/#/"]),
     ]
     config = folder / "dnsmasq.conf"

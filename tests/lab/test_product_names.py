@@ -96,3 +96,14 @@ def test_addresses_from_the_configuration_need_no_names(lab: Lab) -> None:
     run = lab.roomprobe(config=lab.config(targets=targets))
     calls(run, "full", confidence="proven")
     assert only(run, "F3")["confidence"] == "proven"
+
+
+@pytest.mark.parametrize("sink", ["0.0.0.0", "127.0.0.1"])
+def test_sinkhole_is_told_and_nobody_is_asked(lab: Lab, sink: str) -> None:
+    peers.dns(lab, hosts=CONFIG_ONLY, sink={"acme.call.sl": sink})
+    run = lab.roomprobe()
+    found = {(c["outcome"], c["reason"]) for c in run.rows("F0", host="acme.call.sl")}
+    assert found == {("intercepted", "address-unusable")}, told(run)
+    assert run.outcomes("F3") == {"no-target"} and not run.report["paths"]
+    assert "Ask for" not in lab.run("--once").stdout
+    calls(run, "broken")

@@ -53,6 +53,20 @@ def test_a_stopped_run_reports_what_it_knows(lab: Lab, number: signal.Signals, a
     assert after > 1 or "interrupted" in stopped
 
 
+@pytest.mark.parametrize("between", [0.0, 0.003, 0.015, 0.05])
+def test_impatience_does_not_cost_the_report(lab: Lab, between: float) -> None:
+    faults.udp_drop(lab, "fw")
+    child = lab.popen("--once", "--json")
+    time.sleep(1.0)
+    for _ in range(5):
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+        time.sleep(between)
+    done = finish(child, 10)
+    assert done.returncode == 3 and done.stderr == ""
+    assert json.loads(done.stdout)["run"]["interrupted"] is True
+
+
 def test_a_killed_run_leaves_nothing(lab: Lab) -> None:
     child = lab.popen("--once", "--json")
     time.sleep(0.8)

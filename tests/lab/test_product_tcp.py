@@ -84,6 +84,27 @@ def test_the_jack(lab: Lab, fault, reason: str) -> None:
     assert run.returncode == 2
 
 
+def test_an_interface_switched_off_is_this_box_not_the_jack(lab: Lab) -> None:
+    lab.ip("room", "link set eth0 down")
+    try:
+        run = lab.roomprobe()
+    finally:
+        lab.configure("room")
+    calls(run, "unknown", where="this-box", reason="interface-down")
+    assert run.returncode == 3
+
+
+@pytest.mark.parametrize("verdict", ["drop", "reject with tcp reset"])
+def test_a_filter_that_lets_only_the_handshake_through_is_not_fine(lab: Lab, verdict: str) -> None:
+    faults.Fault(lab).rules("fw", "forward", [f"tcp dport 443 meta length > 150 {verdict}"])
+    run = lab.roomprobe()
+    for row in ("F1", "F2"):
+        check = only(run, row)
+        assert (check["outcome"], check["reason"]) == ("unanswered", "handshake-only"), told(run)
+    calls(run, "unknown")
+    assert run.returncode == 3
+
+
 def test_a_gateway_that_does_not_answer(lab: Lab) -> None:
     lab.ip("fw", "link set lan0 down")
     lab.ip("room", "neigh flush dev eth0")

@@ -260,9 +260,9 @@ def test_a_lost_answer_is_no_difference() -> None:
 def test_wildcards_count_only_when_nobody_else_knows() -> None:
     rewritten = result(ONE, said("NOERROR", "203.0.113.99"), sibling=(said("NOERROR", "203.0.113.99"),))
     honest = result(TWO, said("NOERROR", "203.0.113.1"), said("NOERROR", "2001:db8::1", qtype="AAAA"))
-    assert naming.addresses((rewritten, honest)) == ("203.0.113.1", "2001:db8::1")
-    assert naming.addresses((rewritten,)) == ("203.0.113.99",)
-    assert naming.addresses((result(ONE, said("NXDOMAIN")),)) == ()
+    assert naming.addresses((rewritten, honest), Facts()) == ("203.0.113.1", "2001:db8::1")
+    assert naming.addresses((rewritten,), Facts()) == ("203.0.113.99",)
+    assert naming.addresses((result(ONE, said("NXDOMAIN")),), Facts()) == ()
     first, _ = naming.compare((rewritten, honest))
     assert first.verdict.reason is Reason.WILDCARD_DNS
 
@@ -270,8 +270,8 @@ def test_wildcards_count_only_when_nobody_else_knows() -> None:
 def test_targets_are_bounded_and_ipv4_comes_first() -> None:
     many = said("NOERROR", *(f"203.0.113.{n}" for n in range(30)))
     six = said("NOERROR", "2001:db8::1", qtype="AAAA")
-    assert len(naming.addresses((result(ONE, many), result(TWO, six)))) == naming.MOST_TARGETS
-    assert naming.addresses((result(ONE, six, GIVES),)) == ("203.0.113.1", "2001:db8::1")
+    assert len(naming.addresses((result(ONE, many), result(TWO, six)), Facts())) == naming.MOST_TARGETS
+    assert naming.addresses((result(ONE, six, GIVES),), Facts()) == ("203.0.113.1", "2001:db8::1")
 
 
 UNRESOLVED = [

@@ -212,6 +212,17 @@ def test_trouble_at_the_jack_breaks():
     assert calls([f2(Outcome.OPEN)], host=dead).state is State.FULL
 
 
+def test_trouble_of_this_box_is_not_the_jacks():
+    host = msgspec.structs.replace(HOST, trouble=Skip(reason=Reason.INTERFACE_DOWN, sentence="eth0 is switched off."))
+    got = calls([f2(Outcome.FAULT, reason=Reason.INTERFACE_DOWN, where=Where.THIS_BOX)], host=host)
+    assert (got.state, got.where, got.reason) == (State.UNKNOWN, Where.THIS_BOX, Reason.INTERFACE_DOWN)
+
+
+def test_nothing_required_means_nothing_promised():
+    got = calls(all_udp(Outcome.UNANSWERED))
+    assert (got.state, got.at_least) == (State.UNKNOWN, None) and "will work" not in got.sentence
+
+
 def ended(hops: int, address: str, end: str | None = None, sender: str | None = None, icmp=None):
     made = steps(hops, end, at=hops + 1, sender=sender, icmp=icmp)
     return path(tcp_flow(made, role="suspect"), udp_flow(made), address=address)

@@ -18,7 +18,7 @@ from roomprobe.net import Net
 from roomprobe.net.resolver import ask_tcp, ask_udp
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.refusals import of_failure, of_icmp, untold
-from roomprobe.site import where_sender
+from roomprobe.site import usable, where_sender
 from roomprobe.text import escape
 from roomprobe.wire.dns import Kind
 
@@ -60,6 +60,16 @@ def judge(check: Check, evidence: DnsEvidence, facts: Facts) -> Verdict:
     rtt = min((a.seconds for a in spoken if a.seconds is not None), default=None)
     rtt_ms = None if rtt is None else round(rtt * 1000, 3)
     if evidence.addresses:
+        if not any(usable(a, facts) for a in evidence.addresses):
+            return Verdict(
+                outcome=Outcome.INTERCEPTED,
+                confidence=Confidence.PROVEN,
+                reason=Reason.ADDRESS_UNUSABLE,
+                where=Where.UNKNOWN,
+                rtt_ms=rtt_ms,
+                sentence=f"The {who} answers {listed(evidence.addresses)} for {name}, an address that no far end can have: "
+                "this resolver hides the name.",
+            )
         return _answered(name, who, evidence, rtt_ms)
     if any(a.rcode == "NXDOMAIN" for a in spoken):
         return Verdict(
