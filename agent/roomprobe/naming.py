@@ -34,6 +34,29 @@ def addresses(results: Sequence[Result], facts: Facts) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda a: ":" in a))[:MOST_TARGETS]
 
 
+def vouched(lookups: Sequence[Result], targets: Sequence[Result]) -> tuple[Result, ...]:
+    """The lookups, with a rewriting taken back where a server at that very address proved to be the one asked for.
+
+    Then the owner of the domain answers every name; a resolver that rewrites cannot show that owner's certificate.
+    """
+    proven = {(t.check.host, t.check.address) for t in targets if t.verdict.reason is Reason.VERIFIED}
+    return tuple(_vouched(one, proven) if one.verdict.reason is Reason.WILDCARD_DNS else one for one in lookups)
+
+
+def _vouched(one: Result, proven: set[tuple[str | None, str | None]]) -> Result:
+    if not any((one.check.host, address) in proven for address in _given(one)):
+        return one
+    verdict = msgspec.structs.replace(
+        one.verdict,
+        outcome=Outcome.OPEN,
+        reason=Reason.ANSWERED,
+        where=None,
+        sentence=f"{one.check.address} gives the same address for {escape(one.check.host or '', 100)} and for a made-up name "
+        "beside it; the server there proved to be the right one, so the owner of the domain answers every name.",
+    )
+    return Result(check=one.check, evidence=one.evidence, verdict=verdict)
+
+
 def unresolved(check: Check, results: Sequence[Result]) -> Verdict:
     """The verdict of a check whose name gave no address; `results` are the lookups of that name."""
     name = escape(check.host or "", 100)

@@ -120,6 +120,7 @@ async def _results(
     progress.say("asking the far ends")
     evidence = await run_checks(targets, net, clock, lambda n: progress.done(len(names) + n))
     first = _judged(targets, evidence, facts)
+    lookups = naming.vouched(lookups, first)
     wanted = flows(first)
     if wanted:
         progress.say(

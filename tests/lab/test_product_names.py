@@ -53,7 +53,7 @@ def test_filtering_resolver(lab: Lab) -> None:
 
 
 def test_missing_names_rewritten_to_an_address(lab: Lab) -> None:
-    peers.dns(lab, hosts=CONFIG_ONLY, rewrite=("203.0.113.12",))
+    peers.dns(lab, hosts=CONFIG_ONLY, rewrite=("203.0.113.20",))
     run = lab.roomprobe()
     assert names(run) == {("intercepted", "wildcard-dns")}, told(run)
     calls(run, "broken")
@@ -107,3 +107,10 @@ def test_sinkhole_is_told_and_nobody_is_asked(lab: Lab, sink: str) -> None:
     assert run.outcomes("F3") == {"no-target"} and not run.report["paths"]
     assert "Ask for" not in lab.run("--once").stdout
     calls(run, "broken")
+
+
+def test_a_domain_that_answers_every_name_itself_is_no_rewriting(lab: Lab) -> None:
+    peers.dns(lab, hosts=ONE_EACH, sink={"call.sl": "203.0.113.10"})
+    run = lab.roomprobe()
+    assert names(run) == {("open", "answered")}, told(run)
+    calls(run, "full", transport="udp/24704")
