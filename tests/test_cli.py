@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,11 @@ def run(*arguments: str | bytes, **more: str) -> subprocess.CompletedProcess[str
 
 
 MISTAKES: list[tuple[tuple[str | bytes, ...], str]] = [
-    (("--onse",), '"--onse" is not an argument of roomprobe; did you mean --once?'),
+    (("--onse",), '"--onse" is not an argument of roomprobe; did you mean --once?\n'),
+    (("explain", "F3", "ro"), '"ro" is not an argument of roomprobe explain.\n'),
+    (("plan", "--config", ""), "argument --config: must be a file name."),
+    (("explain", "f3"), 'there is no row "f3" (did you mean F3?)'),
+    (("plan", "--org", "acme", "--only", "f3"), "(did you mean F3?)"),
     (("--org", "acme"), "say --once to judge the network now, or name a command first."),
     (("--org", "acme", "plan"), '"plan" is not an argument of roomprobe; a command comes first: roomprobe plan.'),
     (
@@ -221,6 +226,86 @@ def test_a_reader_that_goes_away_is_met_quietly() -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (3, b"")
+
+
+def shell(script: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", script.replace("roomprobe", f"{sys.executable} -m roomprobe")],
+        env={**os.environ, "PYTHONPATH": str(AGENT), "HOME": "/nonexistent", **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command", ["", "--help", "--version", "plan --help", "profiles --json", "explain F3", "demo", "demo --json"]
+)
+def test_a_full_disk_is_one_sentence_and_status_3(command: str, unbuffered: str) -> None:
+    done = shell(f"roomprobe {command} >/dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr == "roomprobe: The report could not be written: No space left on device.\n"
+
+
+def test_an_output_that_may_not_be_written(tmp_path: Path) -> None:
+    assert shell("roomprobe profiles 1</dev/null").stderr == (
+        "roomprobe: The report could not be written: Bad file descriptor.\n"
+    )
+    done = shell(f"ulimit -f 1; roomprobe profiles --json >{tmp_path}/out")
+    assert (done.returncode, done.stderr) == (3, "roomprobe: The report could not be written: File too large.\n")
+
+
+@pytest.mark.parametrize("command", ["--onse", "plan --profile nope", "demo --timeout 0"])
+def test_a_full_stderr_still_gives_the_status(command: str) -> None:
+    assert shell(f"roomprobe {command} 2>/dev/full").returncode == 3
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_status(closed: str) -> None:
+    for command, status in {"profiles": 0, "--version": 0, "--onse": 3}.items():
+        done = shell(f"roomprobe {command} {closed}")
+        assert done.returncode == status, (command, done)
+        assert "Traceback" not in done.stderr
+
+
+def test_an_internal_error_of_the_system_is_not_taken_for_a_full_disk(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Options) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setitem(commands.COMMANDS, "profiles", fail)
+    assert cli.main(["profiles"]) == 3
+    assert "could not be written" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_run_is_one_word_and_status_3(number: int) -> None:
+    # The package's own first module is as early as anybody can be: the signal comes while the imports are still to do.
+    program = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from roomprobe.__main__ import main\n"
+        "class Early:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'roomprobe.cli': os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Early()); sys.argv[1:] = ['profiles']; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "roomprobe: interrupted.\n")
+
+
+def test_nohup_is_kept() -> None:
+    done = shell("trap '' HUP; roomprobe profiles & pid=$!; kill -HUP $pid; wait $pid")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_terminal_that_cannot_show_a_letter() -> None:

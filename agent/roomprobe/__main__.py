@@ -1,6 +1,32 @@
-"""`python -m roomprobe`, and the `roomprobe` command."""
+"""`python -m roomprobe`, and the `roomprobe` command.
 
-from roomprobe.cli import main
+From the first moment on a signal ends it with status 3 and one word; while a run is under way, the run's own way of
+stopping early stands in its place (pipeline.py).
+"""
+
+import os
+import signal
+import sys
+
+
+def main() -> int:
+    """The command line of this process, guarded before anything else is imported; returns the exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and what a shell put into the background
+            signal.signal(number, _interrupted)
+    from roomprobe import cli
+
+    return cli.main()
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    # No exception: one that is raised in the midst of an import may be printed and lost.
+    try:
+        if sys.stderr is not None:
+            os.write(2, b"roomprobe: interrupted.\n")
+    finally:
+        os._exit(3)
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

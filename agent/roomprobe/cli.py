@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, TextIO
 
 from roomprobe import __version__
 from roomprobe.text import escape
@@ -45,6 +45,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise Usage(message)
 
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        sys.stdout.write(message)  # argparse's own drops what cannot be written without a word
+
 
 def _timeout(value: str) -> float:
     try:
@@ -56,6 +59,12 @@ def _timeout(value: str) -> float:
     return seconds
 
 
+def _file(value: str) -> Path:
+    if not value:
+        raise argparse.ArgumentTypeError("must be a file name")
+    return Path(value)
+
+
 ON = {"action": "store_true"}
 MANY: dict[str, Any] = {"action": "append", "default": []}
 FLAGS: dict[str, dict[str, Any]] = {
@@ -65,7 +74,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--domain": {"metavar": "D", "help": "the site's domain, for profiles that need it"},
     "--room": {"metavar": "NAME", "help": "the room's name, for the report"},
     "--interface": {"metavar": "IF", "help": "the network interface to judge"},
-    "--config": {"metavar": "FILE", "type": Path, "help": "read this configuration alone"},
+    "--config": {"metavar": "FILE", "type": _file, "help": "read this configuration alone"},
     "--only": {**MANY, "metavar": "ROW", "help": "only this row and the names it needs; repeatable"},
     "--opt-in": {**MANY, "metavar": "WHAT", "help": "also send openvpn or ike; repeatable"},
     "--timeout": {
@@ -75,8 +84,8 @@ FLAGS: dict[str, dict[str, Any]] = {
         "help": "the most seconds a run may take (default 20)",
     },
     "--json": {**ON, "help": "JSON instead of text"},
-    "--ndjson": {**ON, "help": "one line of JSON instead of text"},
-    "--junit": {"metavar": "FILE", "type": Path, "help": "also write JUnit XML to this file"},
+    "--ndjson": {**ON, "help": "JSON on lines instead of text"},
+    "--junit": {"metavar": "FILE", "type": _file, "help": "also write JUnit XML to this file"},
     "--daily": {**ON, "help": "what each target gets in a day"},
     "row": {"metavar": "ROW", "help": "a row such as F3"},
     "check": {"metavar": "check", "choices": ["check"], "help": "check the configuration"},
@@ -96,6 +105,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no reason to fail
@@ -106,22 +116,56 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except Usage as error:
         command = f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
-        return _failed(f"{escape(str(error), 1000)}.\nTry `roomprobe {command}--help`.")
+        sentence = escape(str(error), 1000)
+        return _failed(f"{sentence}{'' if sentence.endswith('?') else '.'}\nTry `roomprobe {command}--help`.")
     except KeyboardInterrupt:
         return _failed("interrupted.")
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it closes stdout: give it another one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except Exception:
+    except Exception as error:
+        why = _unwritable() if isinstance(error, OSError) else None
+        if isinstance(why, BrokenPipeError):
+            return FAILED  # whoever read our output has gone
+        if why is not None:
+            return _failed(f"The report could not be written: {why.strerror}.")
         import logging  # only for our own bugs
 
         logging.getLogger("roomprobe").exception("roomprobe: internal error; the network was not judged.")
         return FAILED
 
 
+def _open_streams() -> None:
+    """A closed stdout or stderr becomes /dev/null, so that no socket is opened in its place and written to."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+
+
+def _unwritable() -> OSError | None:
+    """Whether it is stdout that cannot be written: one more byte tells. Then /dev/null takes its place."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError as error:
+        _to_null(sys.stdout)  # Python would complain once more when it closes stdout
+        return error
+    return None
+
+
+def _to_null(stream: TextIO) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
 def _failed(sentence: str) -> int:
-    print(f"roomprobe: {sentence}", file=sys.stderr)
+    try:
+        print(f"roomprobe: {sentence}", file=sys.stderr, flush=True)
+    except OSError:
+        _to_null(sys.stderr)  # nobody can be told; the status still says it
     return FAILED
 
 
@@ -154,7 +198,7 @@ def _parse(parser: Parser, flags: Sequence[str], arguments: list[str]) -> argpar
     if {"json", "ndjson"} <= vars(parsed).keys() and parsed.json and parsed.ndjson:
         raise Usage("--json and --ndjson exclude each other")
     if rest:
-        near = difflib.get_close_matches(rest[0].partition("=")[0], flags, 1)
+        near = difflib.get_close_matches(rest[0].partition("=")[0], [f for f in flags if f.startswith("--")], 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         word = escape(rest[0], 60)
         if rest[0] in COMMANDS:

@@ -174,8 +174,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def unknown(what: str, word: str, allowed: Iterable[str]) -> str:
     """The sentence for a word that is not in a closed list: the nearest one, and all allowed ones in their order."""
     names = list(dict.fromkeys(allowed))
-    near = difflib.get_close_matches(word, names, 1)
-    hint = f" (did you mean {escape(near[0])}?)" if near else ""
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(word.casefold(), folded, 1)
+    hint = f" (did you mean {escape(folded[near[0]])}?)" if near else ""
     return f'{what} "{escape(word, 60)}"{hint}; allowed: {escape(", ".join(names) or "none", 1000)}.'
 
 
