@@ -74,7 +74,7 @@ MISTAKES: list[tuple[tuple[str | bytes, ...], str]] = [
     ),
     (
         ("plan", "--org", "acme", "--opt-in", "dhcp"),
-        'profiles.opt_in or --opt-in: there is no "dhcp"; allowed: openvpn, i',
+        '--opt-in: there is no "dhcp"; allowed: openvpn, i',
     ),
     (("explain", "X1"), 'there is no row "X1"'),
     (("plan", "--config", "/nonexistent/r.toml"), "/nonexistent/r.toml cannot be read (No such file or directory)."),

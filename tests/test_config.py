@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomprobe import config, values
+from roomprobe import config, trust, values
 from roomprobe.config import Config, ConfigError
 from roomprobe.options import Options
 from roomprobe.text import escape
@@ -100,7 +101,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("[network]\nrate_per_s = 0", "network.rate_per_s must be a whole number from 1 to 10000, not 0."),
     ("[network]\nrate_per_s = 1.5", "network.rate_per_s must be a whole number from 1 to 10000, not a number."),
     ("[network]\nburst = true", "network.burst must be a whole number from 1 to 10000, not true or false."),
-    (f"[network]\nburst = {10**30}", "network.burst must be a whole number from 1 to 10000, not a whole number."),
+    (f"[network]\nburst = {10**30}", "network.burst must be a whole number from 1 to 10000, not one so large."),
     ('[network]\nca_file = "none.pem"', "none.pem is not a file."),
     ("[profiles]\nenabled = []", "profiles.enabled must be a list of 1 to 256 items, not 0."),
     (
@@ -115,6 +116,14 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     ('[targets]\n"a.example" = []', 'targets "a.example" must be a list of 1 to 256 items, not 0.'),
     ('[targets]\n"a.b" = ["::1"]\n"A.b" = ["::2"]', 'targets "A.b" stands twice.'),
+    ('[targets]\nacme.call.sl = ["192.0.2.1"]', 'targets must be a table of host names: put "acme.call.sl" in quotes.'),
+    ('[targets]\n"a.b" = ["0.0.0.0"]', 'of one far end, and "0.0.0.0" is the unspecified address.'),
+    ('[targets]\n"a.b" = ["::"]', 'and "::" is the unspecified address.'),
+    ('[targets]\n"a.b" = ["224.0.0.1"]', 'and "224.0.0.1" is for many hosts at once.'),
+    ('[targets]\n"a.b" = ["ff02::1"]', 'and "ff02::1" is for many hosts at once.'),
+    ('[targets]\n"a.b" = ["255.255.255.255"]', 'and "255.255.255.255" is for many hosts at once.'),
+    ('[targets]\n"a.b" = ["fe80::1"]', 'and "fe80::1" is link-local: name the interface, such as "fe80::1%eth0".'),
+    ("sources = {}", 'unknown key "sources"'),
     ("[site\n", "not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 6)."),
     ("a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value (at line 2, "),
     (f"a = {'9' * 5000}", "not valid TOML: "),
@@ -176,13 +185,114 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 def test_a_ca_file_stands_beside_its_configuration_and_holds_certificates(tmp_path: Path) -> None:
     file = write(tmp_path / "roomprobe.toml", '[network]\nca_file = "site-ca.pem"\n')
     write(tmp_path / "site-ca.pem", "not a certificate")
-    with pytest.raises(ConfigError, match=r"site-ca\.pem holds none\."):
+    with pytest.raises(ConfigError, match=r"site-ca\.pem holds none that can be read"):
         config.load(explicit=file)
+    write(tmp_path / "site-ca.pem", first_certificate())
+    assert config.load(explicit=file).network.ca_file == str(tmp_path / "site-ca.pem")
+
+
+def first_certificate() -> str:
     import certifi
 
-    first = Path(certifi.where()).read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
-    write(tmp_path / "site-ca.pem", first)
-    assert config.load(explicit=file).network.ca_file == str(tmp_path / "site-ca.pem")
+    return Path(certifi.where()).read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (first_certificate().replace(" CERTIFICATE", " TRUSTED CERTIFICATE"), "holds none that can be read"),
+        ("#" * 5_000_000 + "\n" + first_certificate(), "is larger than 4 MiB, the most that is read."),
+    ],
+    ids=["trusted", "late"],
+)
+def test_a_ca_file_that_the_judge_could_not_read_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    file = write(tmp_path / "roomprobe.toml", '[network]\nca_file = "site-ca.pem"\n')
+    write(tmp_path / "site-ca.pem", text)
+    assert not trust._anchors(str(tmp_path / "site-ca.pem"))
+    with pytest.raises(ConfigError) as caught:
+        config.load(explicit=file)
+    assert sentence in str(caught.value)
+
+
+def as_nobody(call: Callable[[], object]) -> str:
+    """What the call said as another user (root reads everything): its result, or its ConfigError."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    read, out = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setuid(65534)
+            said = repr(call())
+        except ConfigError as error:
+            said = str(error)
+        finally:
+            os.write(out, said.encode())
+            os._exit(0)
+    os.close(out)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+
+def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    write(tmp_path / "conf.d/a.toml", "")
+    (tmp_path / "conf.d").chmod(0o700)
+    assert as_nobody(lambda: config.load([tmp_path])) == f"{tmp_path}/conf.d cannot be read (Permission denied)."
+    assert as_nobody(lambda: config.listed(tmp_path / "conf.d/deeper")).endswith("cannot be read (Permission denied).")
+
+
+def test_the_home_of_another_user_is_absent(tmp_path: Path) -> None:
+    write(tmp_path / ".config/roomprobe/roomprobe.toml", "[")
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    home = {"HOME": str(tmp_path)}
+    assert as_nobody(lambda: len(config.default_directories(home))) == "2"
+    (tmp_path / ".config").chmod(0o700)
+    assert as_nobody(lambda: len(config.default_directories(home))) == "1"
+
+
+def test_a_link_that_leads_nowhere_is_a_mistake_and_hidden_files_are_not_read(tmp_path: Path) -> None:
+    for name in (".hidden.toml", ".#a.toml", "a.toml~", "#a.toml#"):
+        write(tmp_path / "conf.d" / name, "[")
+    assert config.load([tmp_path]) == Config()
+    (tmp_path / "roomprobe.toml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"roomprobe\.toml cannot be read \(No such file or directory\)\."):
+        config.load([tmp_path])
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    assert config.load(explicit=write(tmp_path / "r.toml", b'\xef\xbb\xbf[site]\nroom = "A"\n')).site.room == "A"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "sentence"),
+    [
+        ('[profiles]\nenabled = ["starleef"]', {}, '{file}: profiles.enabled: there is no profile "starleef" (did you'),
+        ("", {"profiles": ("starleef",)}, '--profile: there is no profile "starleef"'),
+        ('[site]\nattest = ["P9"]', {}, "{file}: site.attest: no profile has a row to tick called"),
+        ('[profiles]\nopt_in = ["dhcp"]', {}, "{file}: profiles.opt_in: there is no"),
+        ("", {"opt_in": ("dhcp",)}, '--opt-in: there is no "dhcp"'),
+        ('[profiles]\nopt_in = ["ike"]', {"opt_in": ("dhcp",)}, "{file}: profiles.opt_in or --opt-in: there is no"),
+    ],
+)
+def test_an_unknown_word_is_said_with_the_file_or_the_flag(
+    tmp_path: Path, text: str, flags: dict[str, Any], sentence: str
+) -> None:
+    file = write(tmp_path / "r.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        Options(config=file, **flags).load()
+    assert str(caught.value).startswith(sentence.replace("{file}", str(file)))
+
+
+def test_the_interface_is_said_with_the_file_or_the_flag(tmp_path: Path) -> None:
+    file = write(tmp_path / "r.toml", '[network]\ninterface = "eth9"')
+    read = config.load(explicit=file)
+    assert read.said("network.interface") == f"{file}: network.interface"
+    assert config.with_options(read, Options(interface="eth8")).said("network.interface") == "--interface"
 
 
 def test_files_are_merged_in_order_key_by_key(tmp_path: Path) -> None:
@@ -202,7 +312,9 @@ def test_files_are_merged_in_order_key_by_key(tmp_path: Path) -> None:
         "roomprobe.toml",
     ]
     only = write(tmp_path / "only.toml", '[site]\nroom = "B"\n')
-    assert config.load([system], explicit=only) == Config(site=config.SiteSection(room="B"))
+    assert config.load([system], explicit=only) == Config(
+        site=config.SiteSection(room="B"), sources={"site.room": f"{only}: site.room"}
+    )
 
 
 def test_directories_for_root_and_for_a_plain_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +347,7 @@ def test_flags_win_and_opt_in_adds() -> None:
 
 
 def test_rules_stand_for_every_key_of_every_section() -> None:
-    sections = {f.name: f.type for f in msgspec.structs.fields(Config) if f.name != "targets"}
+    sections = {f.name: f.type for f in msgspec.structs.fields(Config) if f.name not in ("targets", "sources")}
     assert sections.keys() == config.RULES.keys()
     for name, section in sections.items():
         assert {f.name for f in msgspec.structs.fields(section)} == config.RULES[name].keys()

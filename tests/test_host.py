@@ -70,7 +70,7 @@ def test_configured_interface_wins_and_its_routes_alone_count() -> None:
 
 
 def test_configured_interface_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match=r"^\[network\] interface: this box has no 'eth9'; it has eth0, lo\.$"):
+    with pytest.raises(ConfigError, match=r"^network\.interface: this box has no 'eth9'; it has eth0, lo\.$"):
         assembled("eth9")
 
 

@@ -46,6 +46,14 @@ kind = "udp"
 transport = "udp"
 host = "{org}.example"
 port = 5001
+[[row]]
+id = "N1"
+purpose = "the name"
+document = "page"
+services = ["calls"]
+need = "required"
+kind = "dns"
+host = "{org}.Example"
 """
 
 
@@ -186,7 +194,7 @@ def test_a_wrong_profile_is_one_sentence(tmp_path: Path, text: str, sentence: st
 def test_a_profile_is_bounded(tmp_path: Path) -> None:
     row = '[[row]]\nid = "X"\n'
     (tmp_path / "p.toml").write_text(GOOD + row * profile.MOST_ROWS)
-    with pytest.raises(ConfigError, match="a profile has at most 500 rows, not 502"):
+    with pytest.raises(ConfigError, match="a profile has at most 500 rows, not 503"):
         profile.available([tmp_path])
 
 
@@ -227,3 +235,38 @@ def test_a_host_template_gives_a_name_or_one_of_its_errors(template: str) -> Non
     except (KeyError, ValueError):
         return
     assert values.hostname(made) == made
+
+
+def test_a_row_whose_name_nobody_looks_up_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    for text in (GOOD.rpartition("[[row]]")[0], GOOD.replace(".Example", ".elsewhere")):
+        file.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            profile.read(file)
+        assert str(caught.value) == (
+            f'{file}, row "A1": host: no row looks this name up, so the row could never be judged: '
+            'add a row with kind = "dns" and host = "{org}.example".'
+        )
+
+
+def test_the_example_of_the_page_is_a_right_profile(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs/profiles.md").read_text(encoding="utf-8")
+    block = page.partition("## The file\n\n")[2].partition("\n| key")[0]
+    file = tmp_path / "room.toml"
+    file.write_text("".join(line.removeprefix("    ") + "\n" for line in block.splitlines()), encoding="utf-8")
+    assert [row.kind for row in profile.read(file).row] == ["dns", "udp"]
+
+
+def test_hidden_files_are_left_out_and_a_dangling_link_is_not(tmp_path: Path) -> None:
+    for name in (".hidden.toml", ".#room.toml", "room.toml~"):
+        (tmp_path / name).write_text("[")
+    assert "room" not in profile.available([tmp_path])
+    (tmp_path / "gone.toml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"gone\.toml cannot be read \(No such file"):
+        profile.available([tmp_path])
+
+
+def test_profiles_that_are_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "profiles").write_text("")
+    with pytest.raises(ConfigError, match=r"profiles cannot be read \(Not a directory\)\."):
+        profile.available([tmp_path / "profiles"])

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from roomprobe import __version__
 from roomprobe.text import escape
@@ -32,7 +32,7 @@ Says whether the network at this jack lets the room system work, where it does n
   roomprobe config check         is the configuration right
   roomprobe demo                 a whole run against stand-ins on this machine
 
-Exit status of --once: 0 all works, 1 degraded, 2 broken, 3 cannot tell (or bad arguments or configuration)."""
+Exit status of --once: 0 all that was tested works, 1 degraded, 2 broken, 3 cannot tell (or bad arguments or configuration)."""
 
 
 class Usage(Exception):
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise Usage(message)
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         sys.stdout.write(message)  # argparse's own drops what cannot be written without a word
 
 

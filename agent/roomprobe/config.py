@@ -10,6 +10,7 @@ import difflib
 import os
 import stat
 import tomllib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,20 @@ class ProfilesSection(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """The whole configuration. `targets` gives a name's addresses instead of DNS."""
+    """The whole configuration. `targets` gives a name's addresses instead of DNS.
+
+    `sources` is not read from a file: it says who set a key ("network.interface" → the file or the flag).
+    """
 
     site: SiteSection = SiteSection()
     network: NetworkSection = NetworkSection()
     profiles: ProfilesSection = ProfilesSection()
     targets: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, str] = {}
+
+    def said(self, key: str) -> str:
+        """A key such as "site.attest" as a sentence about its value begins: with the file, or as the flag."""
+        return self.sources.get(key, key)
 
 
 RULES: dict[str, dict[str, values.Rule]] = {
@@ -96,7 +105,7 @@ RULES: dict[str, dict[str, values.Rule]] = {
         "pins": values.by_name(values.many(values.fingerprint, least=1)),
     },
 }
-_TARGETS = values.by_name(values.many(values.address, least=1))
+_TARGETS = values.by_name(values.many(values.target, least=1))
 
 # Names that later releases read; accepting one now without acting on it would promise what does not happen.
 NOT_USED_YET = frozenset(
@@ -113,13 +122,25 @@ def files(
         return (explicit,)
     found: list[Path] = []
     for directory in default_directories(env or {}) if directories is None else directories:
-        try:
-            main = directory / "roomprobe.toml"
-            found += [main] if main.exists() else []
-            found += sorted(p for p in (directory / "conf.d").glob("*.toml"))
-        except OSError as error:
-            raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
+        found += [path for path in listed(directory) if path.name == "roomprobe.toml"]
+        found += listed(directory / "conf.d")
     return tuple(found)
+
+
+def listed(directory: Path) -> list[Path]:
+    """The *.toml files of a directory by name, hidden ones left out; none without the directory. Or a ConfigError.
+
+    A link that leads nowhere is among them: a file that somebody meant to be read must not be left out in silence.
+    """
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not os.path.lexists(directory):
+            return []
+        raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
+    except OSError as error:
+        raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
+    return [directory / name for name in sorted(names) if name.endswith(".toml") and not name.startswith(".")]
 
 
 def default_directories(env: Mapping[str, str]) -> tuple[Path, ...]:
@@ -129,7 +150,19 @@ def default_directories(env: Mapping[str, str]) -> tuple[Path, ...]:
     base = env.get("XDG_CONFIG_HOME", "")
     if not base.startswith("/"):  # XDG base directory specification: a relative path is to be ignored
         base = env["HOME"] + "/.config" if env.get("HOME", "").startswith("/") else ""
-    return (SYSTEM_DIRECTORY, Path(base) / "roomprobe") if base else (SYSTEM_DIRECTORY,)
+    own = Path(base) / "roomprobe"
+    return (SYSTEM_DIRECTORY, own) if base and _may_enter(own) else (SYSTEM_DIRECTORY,)
+
+
+def _may_enter(directory: Path) -> bool:
+    """False for a home that this user may not even enter (HOME left over from another user): it is not this user's."""
+    try:
+        directory.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def load(
@@ -137,10 +170,12 @@ def load(
 ) -> Config:
     """The configuration of `files(...)` merged in order, later keys in the place of earlier ones. Or a ConfigError."""
     merged: dict[str, dict[str, Any]] = {}
+    sources: dict[str, str] = {}
     for path in files(directories, explicit=explicit, env=env):
         for section, keys in _checked(path, read_toml(path)).items():
             merged.setdefault(section, {}).update(keys)
-    return msgspec.convert(merged, Config)
+            sources.update({f"{section}.{key}": f"{escape(str(path))}: {section}.{key}" for key in keys})
+    return msgspec.convert({**merged, "sources": sources}, Config)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -161,7 +196,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{name} is larger than {MOST_BYTES // 1024} KiB, the most that is read.")
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))  # some editors put a byte order mark before it
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{name}, line {line}: not UTF-8 text; save the file as UTF-8.") from None
@@ -215,17 +250,26 @@ def check(source: str, key: str, rule: values.Rule, value: Any) -> Any:
 
 def _certificates(name: str, path: Path) -> str:
     """The absolute path of a readable PEM file with at least one certificate; relative ones start beside the file."""
-    import ssl  # only a site with its own issuers pays for it
+    from cryptography import x509  # only a site with its own issuers pays for it
+
+    from roomprobe.trust import MOST_ANCHOR_BYTES
 
     shown = f"{name}: network.ca_file must be a readable file of PEM certificates, and {escape(str(path))}"
     try:
         if not path.is_file():
             raise ConfigError(f"{shown} is not a file.")
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        raise ConfigError(f"{shown} holds none.") from None
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = file.read(MOST_ANCHOR_BYTES + 1)
+            if len(data) > MOST_ANCHOR_BYTES:
+                raise ConfigError(f"{shown} is larger than {MOST_ANCHOR_BYTES >> 20} MiB, the most that is read.")
+            found = x509.load_pem_x509_certificates(data)  # as trust.py reads it: what passes here counts there
     except OSError as error:
         raise ConfigError(f"{shown} cannot be read ({error.strerror}).") from None
+    except ValueError:
+        found = []
+    if not found:
+        raise ConfigError(f'{shown} holds none that can be read (a block begins with "BEGIN CERTIFICATE").')
     return str(path.absolute())
 
 
@@ -237,8 +281,17 @@ def with_options(config: Config, options: Options) -> Config:
     if options.interface is not None:
         network["interface"] = check("command line", "--interface", values.interface, options.interface)
     opt_in = check("command line", "--opt-in", values.many(values.text), [*config.profiles.opt_in, *options.opt_in])
+    sources = dict(config.sources)
+    if options.profiles:
+        sources["profiles.enabled"] = "--profile"
+    if options.interface is not None:
+        sources["network.interface"] = "--interface"
+    if options.opt_in:
+        before = f"{config.said('profiles.opt_in')} or " if config.profiles.opt_in else ""
+        sources["profiles.opt_in"] = f"{before}--opt-in"
     return msgspec.structs.replace(
         config,
+        sources=sources,
         site=msgspec.structs.replace(config.site, **site),
         network=msgspec.structs.replace(config.network, **network),
         profiles=msgspec.structs.replace(

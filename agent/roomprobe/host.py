@@ -55,7 +55,7 @@ def gather(config: Config) -> Host:
 
 def assemble(config: Config, tables: Tables) -> Host:
     """The part of the facts that the kernel's tables hold. Pure; ConfigError as for `gather`."""
-    link = _choose(config.network.interface, tables)
+    link = _choose(config.network.interface, tables, config.said("network.interface"))
     named = config.network.interface is not None
     routes = [route for route in tables.routes if not named or (link is not None and route.index == link.index)]
     ways = {family: route for family in (4, 6) if (route := _best(routes, family)) is not None}
@@ -170,14 +170,14 @@ def capabilities(status: str) -> tuple[str, ...]:
     return ()
 
 
-def _choose(named: str | None, tables: Tables) -> Link | None:
+def _choose(named: str | None, tables: Tables, said: str) -> Link | None:
     """The configured interface, else that of the default route (IPv4 first), else the likeliest jack."""
     links = {link.index: link for link in tables.links}
     if named is not None:
         found = next((link for link in links.values() if link.name == named), None)
         if found is None:
             have = ", ".join(sorted(link.name for link in links.values())) or "none"
-            raise ConfigError(f"[network] interface: this box has no {escape(named, 40)!r}; it has {have}.")
+            raise ConfigError(f"{said}: this box has no {escape(named, 40)!r}; it has {have}.")
         return found
     for family in (4, 6):
         route = _best(tables.routes, family)

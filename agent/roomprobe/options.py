@@ -43,4 +43,4 @@ class Options:
         settled = config.with_options(config.load(explicit=self.config, env=os.environ), self)
         known = profile.available()
         profile.cross_check(known, settled)
-        return settled, profile.choose(known, settled.profiles.enabled)
+        return settled, profile.choose(known, settled.profiles.enabled, settled.said("profiles.enabled"))

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from roomprobe import values
-from roomprobe.config import Config, ConfigError, default_directories, read_toml, unknown
+from roomprobe.config import Config, ConfigError, default_directories, listed, read_toml, unknown
 from roomprobe.model import Frozen, Profile, Requirement, ServiceSpec
 from roomprobe.outcome import Need
 from roomprobe.probes import PROBES
@@ -70,11 +70,7 @@ def available(directories: Sequence[Path] | None = None, *, env: Mapping[str, st
             found[profile.id] = Found(profile=profile, origin="shipped")
     for directory in directories:
         here: dict[str, Path] = {}
-        try:
-            paths = sorted(directory.glob("*.toml"))
-        except OSError as error:
-            raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
-        for path in paths:
+        for path in listed(directory):
             profile = read(path)
             if profile.id in here:
                 other = escape(str(here[profile.id]))
@@ -89,11 +85,11 @@ def available(directories: Sequence[Path] | None = None, *, env: Mapping[str, st
     return found
 
 
-def choose(known: Mapping[str, Found], ids: Sequence[str]) -> tuple[Profile, ...]:
-    """The profiles of these ids, in this order; ConfigError for one that does not exist."""
+def choose(known: Mapping[str, Found], ids: Sequence[str], said: str = "--profile") -> tuple[Profile, ...]:
+    """The profiles of these ids, in this order; ConfigError for one that does not exist. `said`: who named them."""
     for wanted in ids:
         if wanted not in known:
-            raise ConfigError(unknown("there is no profile", wanted, known))
+            raise ConfigError(unknown(f"{said}: there is no profile", wanted, known))
     return tuple(known[wanted].profile for wanted in ids)
 
 
@@ -108,11 +104,13 @@ def cross_check(known: Mapping[str, Found], config: Config) -> None:
     attested = [row.id for row in rows if row.attest]
     for word in config.site.attest:
         if word not in attested:
-            raise ConfigError(unknown("site.attest: no profile has a row to tick called", word, attested))
+            raise ConfigError(
+                unknown(f"{config.said('site.attest')}: no profile has a row to tick called", word, attested)
+            )
     shapes = [shape for row in rows if row.unproven is None for shape in row.params.get("native_opt_in", ())]
     for word in config.profiles.opt_in:
         if word not in shapes:
-            raise ConfigError(unknown("profiles.opt_in or --opt-in: there is no", word, shapes))
+            raise ConfigError(unknown(f"{config.said('profiles.opt_in')}: there is no", word, shapes))
 
 
 def read(path: Path) -> Profile:
@@ -200,6 +198,18 @@ def _check(name: str, profile: Profile) -> None:
                     at,
                     f"group: must have the same host, services and need as row {values.shown(first.id)} of the group.",
                 )
+    named = {_plain_name(row) for row in profile.row if row.kind == "dns" and row.unproven is None}
+    for row in profile.row:
+        if row.unproven is None and _plain_name(row) not in named:
+            fail(
+                f", row {values.shown(row.id)}",
+                "host: no row looks this name up, so the row could never be judged: add a row with "
+                f'kind = "dns" and host = {values.shown(row.host)}.',
+            )
+
+
+def _plain_name(row: Requirement) -> str:
+    return (row.host or "").lower().removesuffix(".")
 
 
 def _mistake(row: Requirement, profile: Profile) -> str | None:

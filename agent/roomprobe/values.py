@@ -69,6 +69,22 @@ def address(value: Any) -> str:
     raise bad("an IPv4 or IPv6 address", value)
 
 
+def target(value: Any) -> str:
+    """An address that a packet for one far end can be sent to."""
+    text = address(value)
+    found = ipaddress.ip_address(text)
+    what = ""
+    if found.is_unspecified:
+        what = "the unspecified address"
+    elif found.is_multicast or text == "255.255.255.255":
+        what = "for many hosts at once"
+    elif found.version == 6 and found.is_link_local and "%" not in text:
+        what = 'link-local: name the interface, such as "fe80::1%eth0"'
+    if what:
+        raise ValueError(f"must be an address of one far end, and {shown(value)} is {what}")
+    return text
+
+
 def prefix(value: Any) -> str:
     """A network in CIDR form, without bits beyond its length."""
     if not isinstance(value, str) or "/" not in value or "%" in value or len(value) > 80:
@@ -122,7 +138,9 @@ def whole(low: int, high: int) -> Rule:
 
     def rule(value: Any) -> int:
         if type(value) is not int or not low <= value <= high:
-            number = str(value) if type(value) is int and abs(value) < 10**12 else shown(value)
+            number = shown(value)
+            if type(value) is int:
+                number = str(value) if abs(value) < 10**12 else f"one so {'large' if value > 0 else 'small'}"
             raise ValueError(f"must be a whole number from {low} to {high}, not {number}")
         return value
 
@@ -152,6 +170,8 @@ def by_name(rule: Rule) -> Rule:
             raise ValueError(f"must be a table of at most {MOST_ITEMS} host names, not {len(value)}")
         done: dict[str, Any] = {}
         for key, item in value.items():
+            if isinstance(item, dict):
+                raise ValueError(f'must be a table of host names: put "{_undotted(key, item)}" in quotes')
             try:
                 name, allowed = hostname(key), rule(item)
             except ValueError as error:
@@ -162,6 +182,14 @@ def by_name(rule: Rule) -> Rule:
         return done
 
     return each
+
+
+def _undotted(key: str, item: Any) -> str:
+    """The name that TOML took apart at its dots."""
+    while isinstance(item, dict) and len(key) <= MOST_TEXT:
+        part, item = next(iter(item.items()), ("…", None))
+        key = f"{key}.{part}"
+    return escape(key, 60)
 
 
 def _allowed(rule: Rule) -> str:
