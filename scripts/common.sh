@@ -1,4 +1,4 @@
-# Shared by scripts/{run,test,check}: finds a Python, makes the virtual environment, installs what the locks say.
+# Shared by scripts/{run,test,check,bench}: finds a Python, makes the virtual environment, installs what the locks say.
 # Sourced by bash with `root` set to the project's folder. Everything said here goes to stderr; stdout is the caller's.
 
 say() { printf 'roomprobe: %s\n' "$*" >&2; }
@@ -12,13 +12,11 @@ may_install() {
     command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
 }
 
-# Runs a command whose output matters only when it fails.
+# Runs a command whose output matters only when it fails. Without a file: one that is interrupted leaves nothing behind.
 quietly() {
-    local log rc=0
-    log=$(mktemp)
-    "$@" >"$log" 2>&1 </dev/null || rc=$?
-    [ "$rc" = 0 ] || tail -n 30 "$log" >&2
-    rm -f "$log"
+    local said rc=0
+    said=$("$@" 2>&1 </dev/null) || rc=$?
+    [ "$rc" = 0 ] || printf '%s\n' "$said" | tail -n 30 >&2
     return "$rc"
 }
 
@@ -118,7 +116,7 @@ set_up() {
             install_locked -r "$root/requirements/test.txt" || no_packages
             stamp test "$want_test"
         fi
-    ) || exit
+    ) || exit 3
 }
 
 no_packages() {

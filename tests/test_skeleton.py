@@ -17,7 +17,8 @@ import pytest
 import roomprobe
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("scripts/run", "scripts/test", "scripts/check", ".ci/run")
+OURS = ("scripts/run", "scripts/test", "scripts/check", "scripts/lab", "scripts/bench")
+SCRIPTS = (*OURS, ".ci/run")
 LOCKS = ("build", "run", "test")
 
 
@@ -164,6 +165,62 @@ def test_run_works_through_a_link_from_any_folder(copy: Copy, tmp_path: Path) ->
     link = tmp_path / "link"
     link.symlink_to("a tree with spaces/scripts/run")
     assert copy.run("plan", script=link, cwd=tmp_path)[:2] == (0, "ran\nplan\n")
+
+
+def _started(copy: Copy, *command: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("ROOMPROBE_VENV", "CI")}
+    env |= {"ROOMPROBE_PYTHON": str(copy.python), **more}
+    return subprocess.run(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_run_can_be_started_in_every_way(copy: Copy, tmp_path: Path) -> None:
+    scripts = copy.root / "scripts"
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "scripts").mkdir(parents=True)
+    for command, cwd, more in (
+        (("bash", "run"), scripts, {}),
+        (("sh", "run"), scripts, {}),
+        (("sh", "scripts/run"), copy.root, {}),
+        (("bash", "run"), scripts, {"PATH": f"{scripts}:{os.environ['PATH']}"}),
+        (("run",), elsewhere, {"PATH": f"{scripts}:{os.environ['PATH']}"}),
+        (("bash", "scripts/run"), copy.root, {"CDPATH": f".:{elsewhere}"}),
+        (("bash", "scripts/run"), copy.root, {"CDPATH": str(elsewhere)}),
+    ):
+        done = _started(copy, *command, "plan", cwd=cwd, **more)
+        assert (done.returncode, done.stdout) == (0, "ran\nplan\n"), (command, done.stderr)
+
+
+@pytest.mark.parametrize("script", OURS)
+def test_every_script_finds_itself_the_same_way(script: str) -> None:
+    begin = (ROOT / "scripts/run").read_text().split("\n", 2)[2].partition("\nvenv=")[0]
+    assert "BASH_SOURCE" in begin
+    assert (ROOT / script).read_text().split("\n", 2)[2].startswith(begin)
+
+
+def test_a_script_whose_parts_are_missing_does_not_look_like_an_answer(copy: Copy) -> None:
+    (copy.root / "scripts/common.sh").unlink()
+    status, out, err = copy.run("plan")
+    assert (status, out) == (3, "")
+    assert "common.sh" in err
+    (copy.root / "requirements/run.txt").unlink()
+    shutil.copy(ROOT / "scripts/common.sh", copy.root / "scripts")
+    status, out, err = copy.run("plan")
+    assert (status, out) == (3, "")
+    assert "requirements/run.txt" in err
+
+
+def test_set_up_needs_no_temporary_folder_and_leaves_nothing_in_one(copy: Copy, tmp_path: Path) -> None:
+    assert copy.run("plan", TMPDIR="/no/such/folder")[:2] == (0, "ran\nplan\n")
+    assert copy.steps == SET_UP
+    _python_gone(copy)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    slow = copy.python.read_text().replace('echo "pip $*"', f'ls -A "{place}" >>"{tmp_path}/seen"; echo "pip $*"')
+    copy.python.write_text(slow)
+    assert copy.run("plan", TMPDIR=str(place))[:2] == (0, "ran\nplan\n")
+    assert (tmp_path / "seen").read_text() == ""
 
 
 def test_a_failed_set_up_says_so_and_heals(copy: Copy) -> None:

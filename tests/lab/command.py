@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sys
 import tempfile
 from contextlib import suppress
@@ -16,7 +18,8 @@ from .network import WORK, Lab, sweep
 from .procs import LabError, Process, namespaces
 
 # More than one may stand at a time: ROOMPROBE_LAB=b scripts/lab up
-PREFIX = f"rplab.{os.environ['ROOMPROBE_LAB']}-" if os.environ.get("ROOMPROBE_LAB") else "rplab-"
+NAME = os.environ.get("ROOMPROBE_LAB", "")
+PREFIX = f"rplab.{NAME}-" if NAME else "rplab-"
 USAGE = """\
 usage: scripts/lab COMMAND
 
@@ -29,7 +32,7 @@ usage: scripts/lab COMMAND
   mend                   mend everything
   down                   take the lab down, and what killed labs left behind
 
-ROOMPROBE_LAB=NAME in the environment means a second lab of that name."""
+ROOMPROBE_LAB=NAME in the environment means a second lab of that name: 1 to 8 of a-z and 0-9."""
 
 
 class Standing(Lab):
@@ -125,6 +128,13 @@ def shell(words: list[str]) -> None:
     """Become a shell, or a command, in a namespace; it sees the site's resolver."""
     lab = Standing.found()
     ns, command = (words[0], words[1:]) if words else ("room", [])
+    if not command:
+        ours, needed = product.command(lab, ["--once", "--org", "acme"], None)
+        settings = [f"{key}={value}" for key, value in needed.items()]
+        print(
+            f"roomprobe with the lab's configuration, from here:\n  {shlex.join(['env', *settings, *ours])}",
+            file=sys.stderr,
+        )
     argv = command or [os.environ.get("SHELL", "/bin/sh")]
     prompt = {"PS1": f"lab {ns} # ", "TERM": os.environ.get("TERM", "dumb")}
     product.become(lab, argv, ns=ns, uid=0, env={**os.environ, **prompt})
@@ -176,6 +186,8 @@ def main(words: list[str]) -> int:
         print(USAGE)
         return 0
     try:
+        if not re.fullmatch("[a-z0-9]{0,8}", NAME):
+            raise LabError(f"ROOMPROBE_LAB is {NAME!r}; a lab's name is 1 to 8 of a-z and 0-9")
         if name in ("up", "shell", "probe", "break"):
             {"up": up, "shell": shell, "probe": probe, "break": break_}[name](rest)
         elif name in ("status", "mend", "down") and not rest:

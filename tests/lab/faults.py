@@ -26,6 +26,7 @@ ICMP_ERRORS = (
     "icmpv6 type { echo-reply, destination-unreachable, time-exceeded, parameter-problem }",
 )
 BEYOND = (f"ip daddr {NET4}", f"ip6 daddr {NET6}")
+HANDSHAKE = 150  # bytes of an IP packet: the three of TCP's handshake are shorter, a TLS greeting is longer
 TABLE = "fault"
 _numbers = iter(range(1, 1_000_000))
 
@@ -163,6 +164,22 @@ def tls_intercepted(lab: Lab, router: str = "fw") -> Fault:
     return Fault(lab).rules(router, "redirect", rules)
 
 
+def tls_data_drop(lab: Lab, router: str = "fw", how: str = "drop") -> Fault:
+    """Let TCP 443 connect, and drop what the room then sends in it, as a filter that reads names does; or `reset`."""
+    what = {"drop": "drop", "reset": "reject with tcp reset"}[how]
+    return Fault(lab).rules(router, "forward", [f"tcp dport 443 meta length > {HANDSHAKE} {what}"])
+
+
+def tls_data_reset(lab: Lab, router: str = "fw") -> Fault:
+    """The same, answered with a reset made by the router."""
+    return tls_data_drop(lab, router, "reset")
+
+
+def mtu_blackhole(lab: Lab, router: str = "isp") -> Fault:
+    """Drop long packets (over 600 bytes) from TCP 443 in silence: connecting works, certificates do not arrive."""
+    return Fault(lab).rules(router, "forward", ["tcp sport 443 meta length > 600 drop"])
+
+
 # Everything
 
 
@@ -279,6 +296,9 @@ NAMED: dict[str, Callable[..., Fault]] = {
         tcp_prohibited,
         tcp_answered,
         tls_intercepted,
+        tls_data_drop,
+        tls_data_reset,
+        mtu_blackhole,
         deny_any,
         host_drop,
         loss,

@@ -113,13 +113,27 @@ def become(
     lab: Lab, argv: Sequence[str], *, ns: str = "room", uid: int = NOBODY, env: Mapping[str, str] | None = None
 ) -> NoReturn:
     """Replace this very process by a command in a namespace, terminal and all."""
-    whole = entered(lab, argv, ns, uid, lab.resolvers, None)
+    # Nobody is left to tidy up afterwards, so every such command shares one folder.
+    shared = lab.work / "by-hand"
+    shared.mkdir(exist_ok=True)
+    whole = entered(lab, argv, ns, uid, lab.resolvers, None, shared)
     os.execve(whole[0], whole, {**BASE_ENV, **(env or {})})
 
 
-def entered(lab: Lab, argv: Sequence[str], ns: str, uid: int, resolv: Sequence[str], ca: Path | None) -> list[str]:
-    """The whole command line that ends in `argv`, inside the namespace; every step execs the next, so the pid stays."""
-    files = Path(tempfile.mkdtemp(dir=lab.work))
+def entered(
+    lab: Lab,
+    argv: Sequence[str],
+    ns: str,
+    uid: int,
+    resolv: Sequence[str],
+    ca: Path | None,
+    files: Path | None = None,
+) -> list[str]:
+    """The whole command line that ends in `argv`, inside the namespace; every step execs the next, so the pid stays.
+
+    `files` is the folder for what is bound over /etc, a new one unless given: resolv.conf, and with `ca` certificates.
+    """
+    files = files or Path(tempfile.mkdtemp(dir=lab.work))
     files.chmod(0o755)
     names = files / "resolv.conf"
     names.write_text("".join(f"nameserver {server}\n" for server in resolv) + "options timeout:2 attempts:1\n")
@@ -144,11 +158,12 @@ def finish(child: subprocess.Popen[str], timeout: float) -> subprocess.Completed
 def command(lab: Lab, args: Sequence[str], config: str | None) -> tuple[list[str], dict[str, str]]:
     """The command line of roomprobe, and the environment it needs, for a user who may read little."""
     interpreter, path = _interpreter(lab)
-    text = config_text(lab, {}) if config is None else config
     handle, name = tempfile.mkstemp(suffix=".toml", dir=lab.work)
-    os.write(handle, text.encode())
+    os.write(handle, (config_text(lab, {}) if config is None else config).encode())
     os.fchmod(handle, 0o644)
     os.close(handle)
+    if config is None:  # always the same text: one file is enough, and people can find it
+        name = str(Path(name).replace(lab.work / "roomprobe.toml"))
     given = [] if "--config" in args or not _takes_config(args) else ["--config", name]
     return [interpreter, "-m", "roomprobe", *args, *given], {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -307,6 +308,34 @@ def test_faults_add_up_and_mend_takes_all_away(open_lab: Lab) -> None:
 # The proxy
 
 
+@FAMILIES
+@pytest.mark.parametrize("router", ("fw", "isp"))
+@pytest.mark.parametrize("how", ("drop", "reset"))
+def test_tls_filtered_after_the_handshake(open_lab: Lab, how: str, router: str, family: int) -> None:
+    with faults.tls_data_drop(open_lab, router, how):
+        assert ladder(open_lab, "tcp", family, 443) == [*from_hops(open_lab, family), "open"]
+        said = tls(open_lab, FAR[family], peers.CALLS)
+        assert "BEGIN CERTIFICATE" not in said
+        assert ("errno=104" in said) == (how == "reset")
+    assert "Verify return code: 0 (ok)" in tls(open_lab, FAR[family], peers.CALLS)
+
+
+@FAMILIES
+def test_long_packets_vanish(open_lab: Lab, family: int) -> None:
+    script = (
+        "import socket, sys\n"
+        "with socket.create_connection((sys.argv[1], 443), timeout=3) as far:\n"
+        "    far.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')\n"
+        "    print(far.recv(1000))"
+    )
+    with faults.mtu_blackhole(open_lab, "isp"):
+        said = tls(open_lab, FAR[family], peers.CALLS)
+        assert "BEGIN CERTIFICATE" not in said
+        short = open_lab.as_nobody("/usr/bin/python3", "-c", script, FAR[family])
+        assert "400 Bad Request" in short.stdout, short.stderr
+    assert "Verify return code: 0 (ok)" in tls(open_lab, FAR[family], peers.CALLS)
+
+
 def connect(lab: Lab, *headers: str) -> str:
     script = (
         "import socket, sys\n"
@@ -503,7 +532,7 @@ def test_a_server_that_cannot_start_says_why(open_lab: Lab) -> None:
 
 
 def test_the_command() -> None:
-    name = f"test{os.getpid()}"
+    name = f"t{os.getpid()}"
     script = str(Path(__file__).resolve().parents[2] / "scripts" / "lab")
 
     def lab(*words: str) -> subprocess.CompletedProcess[str]:
@@ -513,7 +542,7 @@ def test_the_command() -> None:
             text=True,
             timeout=60,
             check=False,
-            env={**os.environ, "ROOMPROBE_LAB": name},
+            env={**os.environ, "ROOMPROBE_LAB": name, "SHELL": "/bin/true"},
         )
 
     prober = ("/usr/bin/python3", PROBER, case("udp", 4, 123))
@@ -523,6 +552,14 @@ def test_the_command() -> None:
         assert "up already" in lab("up").stderr
         assert lab("shell", "room", *prober).stdout == "echo\n"
         assert lab("shell", "room", "cat", "/etc/resolv.conf").stdout.startswith("nameserver 192.168.50.1\n")
+        said, line = lab("shell", "room").stderr.splitlines()
+        assert said.endswith("from here:")
+        work = Path("/tmp", f"{WORK}rplab.{name}-")
+        files = sorted(path.name for path in work.iterdir())
+        checked = [*shlex.split(line)[:-5], "config", "check", *shlex.split(line)[-2:]]
+        assert str(work / "roomprobe.toml") in lab("shell", "room", *checked).stdout
+        assert lab("probe", "config", "check").returncode == 0
+        assert sorted(path.name for path in work.iterdir()) == files
         for words in (["udp-drop", "isp"], ["tcp-answered"], ["blackhole"], ["no-carrier"], ["local-prohibit"]):
             done = lab("break", *words)
             assert (done.returncode, done.stderr) == (0, "")
@@ -538,3 +575,14 @@ def test_the_command() -> None:
     assert namespaces(f"rplab.{name}-") == [] and not Path("/tmp", f"{WORK}rplab.{name}-").exists()
     assert "there is no lab" in lab("status").stderr
     assert set(lab("break").stdout.split()) >= set(faults.NAMED)
+
+
+@pytest.mark.parametrize("name", ("../x", "a b", "Upper", "longerthan8", "a\n"))
+def test_a_lab_with_an_impossible_name_is_not_begun(name: str) -> None:
+    script = str(Path(__file__).resolve().parents[2] / "scripts" / "lab")
+    env = {**os.environ, "ROOMPROBE_LAB": name}
+    before = namespaces("rplab")
+    done = subprocess.run([script, "up"], capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"lab: ROOMPROBE_LAB is {name!r}; a lab's name is 1 to 8 of a-z and 0-9\n"
+    assert namespaces("rplab") == before
