@@ -303,6 +303,35 @@ def test_a_signal_before_the_run_is_one_word_and_status_3(number: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "roomprobe: interrupted.\n")
 
 
+def test_the_demo_needs_no_directory_to_write_in() -> None:
+    program = (
+        "import sys, tempfile; from roomprobe import cli\n"
+        "def none(): raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+        "tempfile.gettempdir = tempfile._get_default_tempdir = none; sys.exit(cli.main(['demo']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 and "This was a demonstration." in done.stdout, done.stderr
+
+
+def test_a_demo_that_cannot_have_its_file_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(_: str) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", none)
+    assert cli.main(["demo"]) == 3
+    said = "roomprobe: The demo needs a file in memory, and none can be made (Too many open files).\n"
+    assert capsys.readouterr().err == said
+
+
 def test_nohup_is_kept() -> None:
     done = shell("trap '' HUP; roomprobe profiles & pid=$!; kill -HUP $pid; wait $pid")
     assert (done.returncode, done.stderr) == (0, "")

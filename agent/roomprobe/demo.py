@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import os
 import pathlib
 import ssl
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import cast
 
 import msgspec
 
 from roomprobe import host, pipeline, plan, profile
-from roomprobe.config import Config
+from roomprobe.config import Config, ConfigError
 from roomprobe.options import Options
 from roomprobe.report import output
 from roomprobe.report.progress import Progress
@@ -41,8 +41,8 @@ For real, on the network of the room system:
 """
 
 
-def certificate(folder: pathlib.Path) -> pathlib.Path:
-    """A throw-away self-signed certificate for the two names, with its key, as one PEM file."""
+def certificate() -> bytes:
+    """A throw-away self-signed certificate for the two names, with its key, as PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -62,12 +62,22 @@ def certificate(folder: pathlib.Path) -> pathlib.Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    file = folder / "demo.pem"
-    file.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return file
+    own = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(serialization.Encoding.PEM) + own
+
+
+@contextlib.contextmanager
+def in_memory(data: bytes) -> Iterator[pathlib.Path]:
+    """A file that needs no directory and is gone when the process is: a key belongs on no disk. Or a ConfigError."""
+    try:
+        number = os.memfd_create("roomprobe-demo")
+        path = pathlib.Path(f"/proc/self/fd/{number}")
+        path.stat()
+    except OSError as error:
+        raise ConfigError(f"The demo needs a file in memory, and none can be made ({error.strerror}).") from None
+    with os.fdopen(number, "wb", buffering=0) as file:
+        file.write(data)
+        yield path
 
 
 class Answerer(asyncio.DatagramProtocol):
@@ -112,8 +122,7 @@ async def far_ends(file: pathlib.Path, rows: Mapping[str, str]) -> AsyncIterator
 
 
 async def _run(options: Options) -> int:
-    with tempfile.TemporaryDirectory(prefix="roomprobe-demo-") as folder:
-        file = certificate(pathlib.Path(folder))
+    with in_memory(certificate()) as file:
         base = Config()
         config = msgspec.structs.replace(
             base,

@@ -20,8 +20,8 @@ from roomprobe.net.survey import survey
 from roomprobe.outcome import Reason
 
 MOST_SURVEY_S = 12.0  # a path under routers' default ICMP limits takes about nine
-OUT_OF_TIME = Skip(reason=Reason.TIME, sentence="not done: the time of this run was over (--timeout).")
-STOPPED = Skip(reason=Reason.INTERRUPTED, sentence="not done: the run was stopped.")
+OUT_OF_TIME = Skip(reason=Reason.TIME, sentence="This was not done: the time of this run was over (--timeout).")
+STOPPED = Skip(reason=Reason.INTERRUPTED, sentence="This was not done: the run was stopped.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from roomprobe import naming
 from roomprobe.evidence import DnsAnswer, DnsEvidence, Failure, Icmp
 from roomprobe.facts import Facts
 from roomprobe.model import Result, Verdict
+from roomprobe.net import Net
 from roomprobe.net import resolver as net_resolver
+from roomprobe.net.pace import Bucket
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.probes import dns as probe
 from roomprobe.wire import dns as wire
@@ -132,6 +134,32 @@ async def test_a_truncated_answer_is_noted() -> None:
     evidence, verdict, _ = await seen(truncated)
     assert evidence.answers[0].truncated
     assert verdict.outcome is Outcome.UNANSWERED and "TCP" in verdict.sentence
+
+
+async def test_a_truncated_answer_over_tcp_is_no_answer() -> None:
+    def truncated(query: dns.message.Message) -> bytes:
+        reply = dns.message.make_response(query)
+        reply.flags |= dns.flags.TC
+        return reply.to_wire()
+
+    evidence, verdict, _ = await seen(truncated, "tcp")
+    assert [a.problem for a in evidence.answers] == ["malformed", "malformed"]
+    assert (verdict.outcome, verdict.reason) == (Outcome.UNANSWERED, Reason.RESOLVER_FAILS)
+    assert "the same question over TCP" not in verdict.sentence
+
+
+@BOTH
+async def test_waiting_for_a_token_is_no_silence_of_the_resolver(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net_resolver, "WHOLE_S", 0.3)
+    monkeypatch.setattr(net_resolver, "SEND_AT_S", (0.0, 0.1, 0.2))
+    ask = net_resolver.ask_udp if transport == "udp" else net_resolver.ask_tcp
+    slow = Net(bucket=Bucket(rate=2, burst=1))
+    await slow.bucket.take()
+    async with resolver(peers.answers(RECORDS)) as (port, asked):
+        answer = await ask(HOST, "A", "127.0.0.1", port, slow)
+    assert answer.rcode == "NOERROR" and len(asked) == 1
 
 
 @BOTH

@@ -27,6 +27,7 @@ class Screen(io.StringIO):
 @pytest.fixture(autouse=True)
 def columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
 
 
 def test_line_is_rewritten_in_place() -> None:
@@ -67,3 +68,10 @@ def test_long_and_hostile_text_stays_on_the_line() -> None:
     progress.say("\x1b[2J\n" + "A" * 500)
     assert len(screen.shown()) == 59
     assert screen.shown().startswith("\\x1b[2J\\x0a")
+
+
+def test_silent_on_a_terminal_that_cannot_rewrite_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Screen()
+    Progress(screen).started(3)
+    assert screen.getvalue() == ""

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from roomprobe import runner
 from roomprobe.model import Hop, Place, Report
 from roomprobe.outcome import Outcome, Reason, State
 from roomprobe.report import table, terminal
@@ -110,6 +111,33 @@ def test_interrupted_run_says_so() -> None:
     assert "Stopped early" in terminal.render(report, 80)
 
 
+def test_a_run_whose_time_was_over_says_so() -> None:
+    late = samples.skipped("F3", "tunnel", runner.OUT_OF_TIME.reason, runner.OUT_OF_TIME.sentence, "calls")
+    page = terminal.render(samples.report((), (late,)), 80)
+    assert "Stopped early, at the end of its time (--timeout)" in page
+    assert "not tested: F3 (tunnel): This was not done: the time" in page
+    assert "Stopped early" not in terminal.render(samples.full(), 80)
+
+
+def test_two_names_of_one_row_that_were_not_tested_both_stand() -> None:
+    results = tuple(
+        samples.skipped("F0", purpose, Reason.NOT_CONFIGURED, f"{purpose} is given in [targets].", "calls")
+        for purpose in ("first name", "second name")
+    )
+    page = terminal.render(samples.report((), results), 80)
+    assert "F0 (first name)" in page and "F0 (second name)" in page
+
+
+def test_what_this_release_cannot_test_stands_in_one_entry() -> None:
+    results = tuple(
+        samples.skipped(row, f"purpose {row}", Reason.NOT_IN_RELEASE, f"a long reason of {row}", "calls")
+        for row in ("F8", "F9", "P1", "P1")
+    )
+    page = terminal.render(samples.report((), results), 80)
+    assert page.count("not tested:") == 1 and "long reason" not in page
+    assert "F8 (purpose F8), F9 (purpose F9), P1 (purpose P1): not in this release" in re.sub(r"\s+", " ", page)
+
+
 def test_nothing_tested_claims_nothing() -> None:
     page = terminal.render(samples.report(samples.NOT_TESTED, samples.SKIPPED), 80)
     assert "nothing can be said about this network" in page
@@ -200,7 +228,11 @@ def written(report: Report, encoding: str = "utf-8") -> str:
 def test_write_colours_a_terminal_unless_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     assert "\x1b[" in written(samples.full())
+    monkeypatch.setenv("TERM", "dumb")
+    assert written(samples.full()) == terminal.render(samples.full(), 80)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert written(samples.full()) == terminal.render(samples.full(), 80)
 

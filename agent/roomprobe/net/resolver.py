@@ -55,13 +55,14 @@ async def ask_udp(name: str, kind: dns_wire.Kind, resolver: str, port: int, net:
     asked = dns_wire.question(name, kind)
     if asked is None:
         return _unaskable(name, kind)
-    started = time.monotonic()
     one = _Asked(asked, kind, resolver)
     try:
         sock = Datagram(resolver, port, one.reply, one.error)
     except OSError as error:
         return DnsAnswer(qname=name, qtype=kind, problem="failure", failure=failure("connect", error))
     own: Failure | None = None
+    # Waiting for a token is our own pace and no silence of the resolver: the clock stands still meanwhile.
+    started = time.monotonic()
     try:
         for number, at in enumerate((*SEND_AT_S, WHOLE_S)):
             try:
@@ -71,7 +72,11 @@ async def ask_udp(name: str, kind: dns_wire.Kind, resolver: str, port: int, net:
             except TimeoutError:
                 if number == len(SEND_AT_S):
                     break
+            before = time.monotonic()
             await net.bucket.take()
+            started += time.monotonic() - before
+            if one.ended.is_set():
+                break
             one.sent_at = time.monotonic()
             own = sock.send(asked.to_wire())
             if own is not None:
@@ -107,9 +112,9 @@ async def ask_tcp(name: str, kind: dns_wire.Kind, resolver: str, port: int, net:
     asked = dns_wire.question(name, kind)
     if asked is None:
         return _unaskable(name, kind)
-    until = time.monotonic() + WHOLE_S
     made, stream = await connect(resolver, port, deadline_s=WHOLE_S, bucket=net.bucket, interface=net.interface)
     if stream is not None:
+        until = time.monotonic() - (made.seconds or 0.0) + WHOLE_S  # without the wait for a token
         try:
             return await _talk(asked, name, kind, stream, until)
         finally:
@@ -143,7 +148,9 @@ async def _talk(
         data += more
     size = int.from_bytes(data[:2], "big")
     answer = dns_wire.read(asked, kind, data[2 : 2 + size], time.monotonic() - sent)
-    return answer or DnsAnswer(qname=name, qtype=kind, problem="malformed")
+    if answer is None or (answer.truncated and not answer.addresses):  # over TCP nothing is ever too long (RFC 7766 8)
+        return DnsAnswer(qname=name, qtype=kind, problem="malformed")
+    return answer
 
 
 def _unaskable(name: str, kind: dns_wire.Kind) -> DnsAnswer:

@@ -12,11 +12,12 @@ import shutil
 from typing import TextIO
 
 from roomprobe.model import Report, Service
-from roomprobe.outcome import Need, Outcome, State, Where
+from roomprobe.outcome import Need, Outcome, Reason, State, Where
 from roomprobe.report import WORST_FIRST, is_tested, rule, table
 from roomprobe.report.page import Page, for_encoding
 from roomprobe.text import escape
 
+LATER = "not in this release; `roomprobe explain ROW` says why."
 QUALITY = "Quality was not measured."
 STATE_STYLE = {State.FULL: "bold green", State.DEGRADED: "bold yellow", State.BROKEN: "bold red", State.UNKNOWN: "bold"}
 _COUNT = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
@@ -36,10 +37,11 @@ def render(report: Report, width: int = 80, colour: bool = False) -> str:
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """Renders for `stream`: its width, its encoding, colour on a terminal unless NO_COLOR is set."""
+    """Renders for `stream`: its width, its encoding, colour on a terminal unless NO_COLOR is set or it is a dumb one."""
     tty = stream.isatty()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     width = min(shutil.get_terminal_size((80, 24)).columns, 120) if tty else 80
-    text = render(report, width, colour=tty and not os.environ.get("NO_COLOR"))
+    text = render(report, width, colour=tty and not plain)
     stream.write(for_encoding(text, stream.encoding))
     stream.flush()
 
@@ -70,6 +72,9 @@ def _services(page: Page, report: Report) -> None:
     """The answer: one block a service, the worst first."""
     if report.run.interrupted:
         page.flow("Stopped early: what follows is only a part.", 2, "bold")
+        page.blank()
+    elif any(result.verdict.reason is Reason.TIME for result in report.results):
+        page.flow("Stopped early, at the end of its time (--timeout): what follows is only a part.", 2, "bold")
         page.blank()
     tested = [service for service in report.services if is_tested(service)]
     for service in sorted(tested, key=lambda s: WORST_FIRST.index(s.state)):
@@ -144,13 +149,19 @@ def _proxy(report: Report) -> str:
 
 
 def _not_tested(page: Page, report: Report) -> None:
-    """What was not run and why; rows with one reason in common stand on one line."""
+    """What was not run and why; rows with one reason in common stand together."""
     page.blank()
-    said: dict[str, dict[str, str]] = {}
+    said: dict[str, list[tuple[str, str]]] = {}
     for result in report.results:
         if result.verdict.outcome is Outcome.SKIPPED:
-            check = result.check
-            said.setdefault(result.verdict.sentence, {})[escape(check.row, 20)] = escape(check.purpose, 60)
+            why = LATER if result.verdict.reason is Reason.NOT_IN_RELEASE else result.verdict.sentence
+            one = escape(result.check.row, 20), escape(result.check.purpose, 60)
+            said.setdefault(why, [])
+            if one not in said[why]:
+                said[why].append(one)
     for why, rows in said.items():
-        named = "".join(f"{row} ({purpose})" for row, purpose in rows.items()) if len(rows) == 1 else ", ".join(rows)
+        if len(rows) == 1 or why == LATER:
+            named = ", ".join(f"{row} ({purpose})" for row, purpose in rows)
+        else:
+            named = ", ".join(dict.fromkeys(row for row, _ in rows))
         page.flow(f"{named}: {why}", 14, first=("  not tested: ", "dim"))
