@@ -22,7 +22,9 @@ _HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSE
 
 
 class NoEgress(Frozen, frozen=True, kw_only=True):
-    """Everything ends behind `hop.last_answering`."""
+    """Everything ends behind `hop.last_answering`; `refused`: it said so itself, rather than going silent."""
+
+    refused: bool
 
     hop: Hop
     where: Where
@@ -85,11 +87,13 @@ def _common_end(
     last = Place(distance=1, address=gateway) if farthest.distance == 0 else farthest
     where = where_between(last, None, facts)
     what = "refuses them" if refused else "is the last device that answers"
+    doubt = "" if refused else " (or all of them are dead and no router beyond reports anything)"
     return NoEgress(
+        refused=refused,
         hop=Hop(last_answering=last),
         where=Where.SITE_EDGE if where is Where.UNKNOWN and last.distance == 1 else where,
         sentence=f"Nothing leaves this network: everything sent to {len(targets)} different addresses ends at "
-        f"{named(last, facts)}, which {what}; nothing beyond it answers anything.",
+        f"{named(last, facts)}, which {what}; nothing beyond it answers anything{doubt}.",
     )
 
 
@@ -105,7 +109,7 @@ def _end(path: PathEvidence, flow: Flow) -> tuple[Place, bool] | None:
         return None
     step = ladder.foreign_icmp(flow, path.address)
     if step is None or step.icmp is None:
-        return ladder.last_hop(flow) or Place(distance=0), False
+        return ladder.last_hop(path, flow) or Place(distance=0), False
     if meaning(*step.icmp, is_v6(path.address)) not in REASONS:
         return None
     return Place(distance=ladder.sender_distance(path, step), address=step.address), True

@@ -6,9 +6,13 @@ from roomprobe.model import Frozen
 
 
 class Facts(Frozen, frozen=True, kw_only=True):
-    """`addresses` are this box's own; `prefixes` the site's in CIDR form; `clock_synced` None when it cannot be told."""
+    """`addresses` are this box's own, `networks` the same with their prefix length; `prefixes` the site's in CIDR form.
+
+    `clock_synced` is None when it cannot be told.
+    """
 
     addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from roomprobe.icmp import same_address
 from roomprobe.model import Place
 
 ENOUGH = 1e-5
+LATE_MS = 700.0
 FULL_TTL = 64
 
 
@@ -29,38 +30,64 @@ def others(path: PathEvidence, flow: Flow) -> tuple[Flow, ...]:
     return tuple(one for one in path.flows if key(one) != key(flow))
 
 
-def routers(flows: tuple[Flow, ...]) -> dict[int, str | None]:
-    """Distance → address of the router that said "time exceeded" there to any of the flows; the first one seen."""
+def routers(path: PathEvidence, flows: tuple[Flow, ...] | None = None) -> dict[int, str | None]:
+    """Distance → address of the router that said "time exceeded" there to any of the flows (default: all); the first seen.
+
+    A far end that forwards inwards (a container host, a load balancer) says so in its own name: that is no router on the way.
+    """
     found: dict[int, str | None] = {}
-    for step in (s for flow in flows for s in flow.steps if s.result == "hop"):
-        found.setdefault(step.ttl, step.address)
+    for flow in path.flows if flows is None else flows:
+        for step in flow.steps:
+            if step.result == "hop" and not same_address(step.address, path.address):
+                found.setdefault(step.ttl, step.address)
     return dict(sorted(found.items()))
 
 
-def last_hop(flow: Flow) -> Place | None:
+def last_hop(path: PathEvidence, flow: Flow) -> Place | None:
     """The farthest router that answered this flow."""
-    step = max((s for s in flow.steps if s.result == "hop"), key=lambda s: s.ttl, default=None)
-    return None if step is None else Place(distance=step.ttl, address=step.address)
+    found = routers(path, (flow,))
+    return Place(distance=max(found), address=found[max(found)]) if found else None
 
 
 def place(path: PathEvidence, distance: int) -> Place:
     """The device at a distance, by whatever flow it answered; distance 0 is this box."""
-    return Place(distance=distance, address=routers(path.flows).get(distance))
+    return Place(distance=distance, address=routers(path).get(distance))
 
 
 def distance_of(path: PathEvidence, address: str | None) -> int | None:
     """The distance at which a router answered with that address."""
-    return next((ttl for ttl, one in routers(path.flows).items() if same_address(one, address)), None)
+    return next((ttl for ttl, one in routers(path).items() if same_address(one, address)), None)
 
 
 def floor(path: PathEvidence) -> int:
-    """The path's least length in hops: one more than the farthest router that answered any flow."""
-    return max(routers(path.flows), default=0) + 1
+    """The path's least length in hops: one more than the farthest router that answered any flow, loops left out."""
+    seen: set[str | None] = set()
+    farthest = 0
+    for ttl, address in routers(path).items():
+        if address in seen:
+            break  # a router met twice: from here on packets go in a circle, and no length is shown
+        seen.add(address)
+        farthest = ttl
+    return farthest + 1
+
+
+def one_way(path: PathEvidence, before: int) -> bool:
+    """Whether every distance below `before` showed one router only: else flows take different ways of maybe different length."""
+    seen: dict[int, str | None] = {}
+    for step in (s for flow in path.flows for s in flow.steps if s.result == "hop" and s.ttl < before):
+        if not same_address(seen.setdefault(step.ttl, step.address), step.address):
+            return False
+    return True
+
+
+def is_short(path: PathEvidence, ttl: int | None) -> bool:
+    """Whether something that came back at this TTL cannot have been at the target."""
+    return ttl is not None and ttl < floor(path) and one_way(path, ttl)
 
 
 def _exact(flow: Flow) -> bool:
     """Whether an answer names its own packet: one socket a packet (TCP, or an answering UDP flow)."""
-    return flow.transport == "tcp" or len(flow.source_ports) > 1
+    return flow.transport == "tcp" or (flow.role == "control" and len(flow.source_ports) > 1)
 
 
 def answer_ttl(flow: Flow) -> int | None:
@@ -97,7 +124,7 @@ def sender_distance(path: PathEvidence, step: Step) -> int | None:
         s.ttl for flow in path.flows for s in flow.steps if s.result == "icmp" and same_address(s.address, step.address)
     ]
     least = min(same, default=step.ttl)
-    before = routers(path.flows).get(least - 1)
+    before = routers(path).get(least - 1)
     return least if least == 1 or (before is not None and not same_address(before, step.address)) else None
 
 
@@ -114,8 +141,18 @@ def full_length(path: PathEvidence, flow: Flow) -> int | None:
 
 
 def reached_by_control(path: PathEvidence, flow: Flow) -> bool:
-    """Whether another flow got an answer from the target's address."""
-    return any(s.result == "answer" for other in others(path, flow) for s in other.steps)
+    """Whether another flow got an answer from the target's address, at the target's distance as far as that is known.
+
+    A relay that answers nearer counts only when this flow itself was heard from beyond it.
+    """
+    last = last_hop(path, flow)
+    heard = last.distance or 0 if last else 0
+    for other in others(path, flow):
+        if any(s.result == "answer" for s in other.steps):
+            ttl = answer_ttl(other)
+            if ttl is None or ttl >= floor(path) or ttl < heard:
+                return True
+    return False
 
 
 def settled(flow: Flow, target: str) -> bool:
@@ -129,10 +166,10 @@ def settled(flow: Flow, target: str) -> bool:
 
 def edges(path: PathEvidence, flow: Flow) -> tuple[int, ...]:
     """The distances beyond this flow's last router at which a router answered another flow, and this one was asked too."""
-    last = last_hop(flow)
+    last = last_hop(path, flow)
     start = 0 if last is None else last.distance or 0
     asked = {s.ttl for s in flow.steps}
-    return tuple(ttl for ttl in routers(others(path, flow)) if ttl > start and ttl in asked)
+    return tuple(ttl for ttl in routers(path, others(path, flow)) if ttl > start and ttl in asked)
 
 
 def boundary(path: PathEvidence, flow: Flow) -> int | None:
@@ -142,31 +179,43 @@ def boundary(path: PathEvidence, flow: Flow) -> int | None:
 
 def _witnesses(path: PathEvidence, flow: Flow, ttl: int) -> list[Step]:
     """Controls of other addresses that concern the very router which answered this address at that distance."""
-    router = routers(others(path, flow)).get(ttl)
+    router = routers(path, others(path, flow)).get(ttl)
     return [w for w in path.witnesses if w.ttl == ttl and same_address(w.address, router)]
 
 
 def trials(path: PathEvidence, flow: Flow, ttl: int) -> int:
-    """In how many rounds the flow was silent at a TTL while the router there was answering."""
+    """In how many rounds the flow was silent at a TTL while the router there was answering (in time: LATE_MS)."""
     quiet = {s.round for s in flow.steps if s.ttl == ttl and s.result == "silent"}
     heard = {
-        s.round for other in others(path, flow) for s in other.steps if s.ttl == ttl and s.result in ("hop", "answer")
+        s.round
+        for other in others(path, flow)
+        for s in other.steps
+        if s.ttl == ttl and s.result in ("hop", "answer") and (s.ms or 0.0) <= LATE_MS
     }
     heard |= {w.round for w in _witnesses(path, flow, ttl) if w.result == "hop"}
     return len(quiet & heard)
 
 
 def loss(path: PathEvidence, flow: Flow, ttl: int) -> float:
-    """The share of control packets lost at a TTL, with one more lost and one more sent (Laplace): never 0."""
-    sent = lost = 0
-    for other in others(path, flow):
-        steps = [s for s in other.steps if s.ttl == ttl]
-        if any(s.result in ("hop", "answer") for s in steps):
-            sent += len(steps)
-            lost += sum(1 for s in steps if s.result == "silent")
-    seen = _witnesses(path, flow, ttl)
-    lost += sum(1 for w in seen if w.result == "silent")
-    return (lost + 1) / (sent + len(seen) + 2)
+    """The share of control packets lost at a TTL, with one more lost and one more sent (Laplace): never 0.
+
+    Counted apart for TCP and UDP, because networks treat them apart; the larger one holds.
+    """
+    shares = []
+    for transport in ("tcp", "udp"):
+        sent = lost = 0
+        for other in others(path, flow):
+            steps = [s for s in other.steps if s.ttl == ttl and other.transport == transport]
+            if any(s.result in ("hop", "answer") for s in steps):
+                sent += len(steps)
+                lost += sum(1 for s in steps if s.result == "silent")
+        if transport == "tcp":
+            seen = _witnesses(path, flow, ttl)
+            sent += len(seen)
+            lost += sum(1 for w in seen if w.result == "silent")
+        if sent:
+            shares.append((lost + 1) / (sent + 2))
+    return max(shares, default=0.5)
 
 
 def proven_silent(path: PathEvidence, flow: Flow, ttl: int) -> bool:

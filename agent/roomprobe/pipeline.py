@@ -138,6 +138,7 @@ async def _results(
 def _facts(config: Config, here: Host) -> Facts:
     return Facts(
         addresses=tuple(a.address for a in here.addresses),
+        networks=tuple(f"{a.address.partition('%')[0]}/{a.prefix}" for a in here.addresses),
         prefixes=config.site.prefixes,
         gateways=tuple(here.gateways.values()),
         resolvers=here.resolvers,

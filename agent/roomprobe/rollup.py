@@ -51,7 +51,8 @@ def _stopped(results: Sequence[Result], paths: tuple[PathEvidence, ...], host: H
     found = egress.find(results, paths, host, facts)
     if found is None:
         return None
-    return _Stopped(outcome=Outcome.FILTERED, confidence=Confidence.PROVEN, reason=Reason.NO_EGRESS, where=found.where,
+    confidence = Confidence.PROVEN if found.refused else Confidence.INFERRED
+    return _Stopped(outcome=Outcome.FILTERED, confidence=confidence, reason=Reason.NO_EGRESS, where=found.where,
                     hop=found.hop, sentence=found.sentence)  # fmt: skip
 
 

@@ -27,6 +27,12 @@ def usable(address: str, facts: Facts) -> bool:
     )
 
 
+def on_link(address: str, facts: Facts) -> bool:
+    """Whether the address is a neighbour: no router stands before it."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return ip.is_loopback or ip.is_link_local or any(ip in ipaddress.ip_interface(n).network for n in facts.networks)
+
+
 def outside(address: str | None, facts: Facts) -> bool | None:
     """Whether an address is surely outside the site (True), surely inside (False), or cannot be told (None)."""
     if address is None:

@@ -77,13 +77,17 @@ def _combine(parts: Sequence[_Part], flag: Reason) -> _Part | None:
 
 
 def _dead(part: _Part) -> bool:
-    """TCP that nobody answers, beside an address or family that works: wherever it ends, that part does not work.
+    """TCP refused or unanswered, beside an address or family that works: whoever does it, that part does not work.
 
     UDP silence says no such thing, for the far end does not answer strangers.
     """
-    verdict = part.witness.verdict
-    silent = verdict.outcome is Outcome.UNANSWERED and verdict.reason is Reason.SILENCE
-    return silent and part.witness.check.transport == "tcp" and part.witness.check.kind != "dns"
+    check, verdict = part.witness.check, part.witness.verdict
+    if check.transport != "tcp" or check.kind == "dns":
+        return False
+    return verdict.outcome is Outcome.REFUSED or (
+        verdict.outcome is Outcome.UNANSWERED
+        and verdict.reason in (Reason.SILENCE, Reason.GATEWAY_SILENT, Reason.UNREACHABLE)
+    )
 
 
 def _grouped(results: Iterable[Result], *, by_family: bool) -> list[list[Result]]:
@@ -120,7 +124,10 @@ def make(name: str, need: Need, results: Sequence[Result]) -> Unit:
     counted = [r for r in results if meets(r.verdict) is not Meets.LEFT_OUT]
     members = tuple(results)
     if not counted:
-        return Unit(name=name, need=need, state=Meets.LEFT_OUT, members=members)
+        # A family that the site lacks is left out, unless the far end has no other.
+        lost = next((r for r in results if r.verdict.reason is Reason.NO_FAMILY), None)
+        state = Meets.LEFT_OUT if lost is None else Meets.CANNOT_TELL
+        return Unit(name=name, need=need, state=state, witness=lost, troubled=lost, members=members)
     direct = [r for r in counted if r.check.via == "direct"]
     proxied = [r for r in counted if r.check.via == "proxy"]
     part = _resolvers(direct) if counted[0].check.kind == "dns" else _targets(direct)

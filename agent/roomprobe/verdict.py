@@ -78,7 +78,7 @@ def _what(check: Check) -> str:
 def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
     found = ladder.edges(path, flow)
     proven = next((ttl for ttl in found if ladder.proven_silent(path, flow, ttl)), None)
-    last = ladder.last_hop(flow)
+    last = ladder.last_hop(path, flow)
     if found:
         edge = found[0] if proven is None else proven
         hop = Hop(last_answering=last or Place(distance=0), next_on_control=ladder.place(path, edge))
@@ -90,9 +90,11 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
                 sentence=f"Cannot tell: {_what(check)} looks silent {between(hop, facts)}, but packets are lost on this path "
                 "(or the time was too short to repeat them often enough), so that may be chance.",
             )
+        # All UDP silent where only TCP goes on may also be a rule about such test packets alone: concluded, not seen.
+        seen = check.transport == "tcp" or _udp_goes_on(path, flow, edge)
         return Verdict(
             outcome=Outcome.FILTERED,
-            confidence=Confidence.PROVEN,
+            confidence=Confidence.PROVEN if seen else Confidence.INFERRED,
             reason=Reason.PATH_ENDS,
             where=where_between(hop.last_answering, hop.next_on_control, facts),
             hop=hop,
@@ -118,15 +120,27 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
     return _passes(check, first, path, flow, facts)
 
 
+def _udp_goes_on(path: PathEvidence, flow: Flow, edge: int) -> bool:
+    """Whether some other UDP towards the same address was heard at the edge or beyond it."""
+    rest = [other for other in ladder.others(path, flow) if other.transport == "udp"]
+    return any(s.ttl >= edge and s.result in ("hop", "answer") for other in rest for s in other.steps)
+
+
 def _dropped(check: Check, hop: Hop, facts: Facts) -> str:
-    following = f"{named(hop.next_on_control, facts)}, answers other traffic to the same address but not this"
-    if hop.last_answering is None or not hop.last_answering.distance:
-        return f"{_what(check)} is dropped on the way: a router, {following}. It, or something before it, drops it."
-    return f"{_what(check)} gets no further than {named(hop.last_answering, facts)}; the next router, {following}. One of the two drops it."
+    last, following = hop.last_answering, hop.next_on_control
+    known = last.distance if last and last.distance else 0
+    other = f"{named(following, facts)}, answers other traffic to the same address but not this"
+    if not known:
+        return f"{_what(check)} is dropped on the way: a router, {other}. It, or something before it, drops it."
+    gap = (following.distance or 0) - known if following else 0
+    which, who = ("a router further on", "One of them drops it, or a device between.")
+    if gap <= 1:
+        which, who = ("the next router", "One of the two drops it.")
+    return f"{_what(check)} gets no further than {named(last, facts)}; {which}, {other}. {who}"
 
 
 def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
-    last = ladder.last_hop(flow)
+    last = ladder.last_hop(path, flow)
     control = ladder.reached_by_control(path, flow)
     if check.transport == "udp" and last is not None and control and outside(last.address, facts):
         return Verdict(
@@ -137,11 +151,11 @@ def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
             sentence=f"{_what(check)} leaves the site: it is not blocked before {named(last, facts)}, as far as any traffic to "
             "this address can be followed. Beyond that is unknown; the far end does not answer strangers.",
         )
-    if last is None and not ladder.routers(ladder.others(path, flow)):
+    if last is None and not ladder.routers(path, ladder.others(path, flow)):
         why = "the routers on the way do not report anything, so silence cannot be told from blocking"
         reason = Reason.SILENCE
     elif not control:
-        why = f"nothing else at this address answers either; the last device heard is {named(last, facts)}"
+        why = f"nothing that was sent to follow the path got an answer from there; the last device heard is {named(last, facts)}"
         reason = Reason.SILENCE
     else:
         why = f"the last device heard is {named(last, facts)}, and that is not known to be outside the site"
@@ -175,7 +189,7 @@ def _refused(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts
     reset = check.transport == "tcp"
     reason = Reason.RESET if reset else Reason.PORT_UNREACHABLE
     word = "reset" if reset else "refused"
-    if ttl is not None and ttl < ladder.floor(path):
+    if ttl is not None and ladder.is_short(path, ttl):
         hop = Hop(
             last_answering=ladder.place(path, ttl - 1),
             next_on_control=ladder.place(path, ttl),
@@ -191,7 +205,7 @@ def _refused(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts
             "comes back before a packet could have reached the far end.",
         )
     length = ladder.full_length(path, flow)
-    if ttl is not None and length is not None and ttl >= length:
+    if ttl is not None and length is not None and ttl >= length and ladder.one_way(path, length):
         return Verdict(
             outcome=Outcome.CLOSED,
             confidence=Confidence.INFERRED,
@@ -223,7 +237,7 @@ def _rejected_by_icmp(check: Check, first: Verdict, path: PathEvidence, flow: Fl
     if step is not None and step.icmp is not None:
         what = meaning(*step.icmp, is_v6(path.address))
         reason, said = REASONS.get(what, first.reason), WORDS.get(what, said)
-    last = ladder.place(path, distance - 1) if distance and distance > 1 else ladder.last_hop(flow)
+    last = ladder.place(path, distance - 1) if distance and distance > 1 else ladder.last_hop(path, flow)
     return Verdict(
         outcome=Outcome.REJECTED,
         confidence=Confidence.PROVEN,
@@ -237,7 +251,7 @@ def _rejected_by_icmp(check: Check, first: Verdict, path: PathEvidence, flow: Fl
 def _short_answer(path: PathEvidence, flow: Flow) -> int | None:
     """The TTL of an answer that came back before a packet could have reached the target."""
     ttl = ladder.answer_ttl(flow)
-    return ttl if ttl is not None and ttl < ladder.floor(path) else None
+    return ttl if ladder.is_short(path, ttl) else None
 
 
 def _intercepted(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:

@@ -173,3 +173,23 @@ def test_services_of_the_profile(make_lab: MakeLab) -> None:
     assert [s["id"] for s in run.report["services"]] == ["sign-in", "calls", "browser-calls", "standby"]
     service(run, "browser-calls", "unknown", reason="not-tested")
     assert run.returncode == 0
+
+
+def test_a_far_end_of_the_other_family_only_is_not_fine(make_lab: MakeLab) -> None:
+    lab = make_lab(bare=True, families=(6,))
+    peers.dns(lab, hosts=ONE_EACH, aaaa=False)
+    peers.tls(lab)
+    peers.udp(lab)
+    run = lab.roomprobe()
+    calls(run, "unknown", reason="no-family")
+    assert run.returncode == 3
+
+
+def test_default_icmp_limits_with_many_addresses_and_both_families(make_lab: MakeLab) -> None:
+    lab = make_lab(default_icmp_limits=True)
+    peers.udp(lab, answer=(), silent=SILENT)
+    faults.udp_drop(lab, "fw")
+    run = lab.roomprobe()
+    assert udp_outcomes(run) == {"filtered"}, told(run)
+    calls(run, "degraded", transport="tcp/443")
+    assert run.report["run"]["duration_s"] < 15

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from . import faults, peers
 from .network import Lab
+from .procs import Spec
 from .scenario import UDP_ROWS, calls, contains, interval, only, told, udp_outcomes
 
 CONFIG = {"site": {"prefixes": ["192.168.50.0/24"]}}
@@ -140,5 +143,16 @@ def test_refused_with_icmp_filtered_cannot_be_told(lab: Lab) -> None:
 def test_opted_in_shapes_are_sent_and_never_meet_the_tunnel(lab: Lab) -> None:
     run = lab.roomprobe("--opt-in", "openvpn", "--opt-in", "ike")
     for row, shape in (("F5", "openvpn"), ("F6", "ike")):
-        assert [e["payload"] for e in only(run, row)["evidence"]["exchanges"]] == ["opaque", shape]
-    assert [e["payload"] for e in only(lab.roomprobe(), "F5")["evidence"]["exchanges"]] == ["opaque"]
+        assert [e["payload"] for e in only(run, row)["evidence"]["exchanges"]][:2] == ["opaque", shape]
+    assert [e["payload"] for e in only(lab.roomprobe(), "F5")["evidence"]["exchanges"]] == ["opaque", "opaque-short"]
+
+
+def test_a_firewall_that_answers_udp_itself_is_not_open(lab: Lab) -> None:
+    script = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.bind(('0.0.0.0', 9998))\n"
+    script += "while True:\n    d, a = s.recvfrom(2048)\n    s.sendto(d, a)\n"
+    lab.start(Spec("echo", "fw", (sys.executable, "-c", script), (("udp", 9998, 1),)))
+    faults.Fault(lab).rules("fw", "redirect", ["ip daddr 203.0.113.0/24 meta l4proto udp redirect to :9998"])
+    run = lab.roomprobe()
+    assert udp_outcomes(run) == {"intercepted"}, told(run)
+    assert only(run, "F3")["hop"]["sender"]["distance"] == 1
+    calls(run, "degraded", transport="tcp/443")

@@ -159,7 +159,7 @@ async def test_waiting_for_a_token_is_no_silence_of_the_resolver(
     await slow.bucket.take()
     async with resolver(peers.answers(RECORDS)) as (port, asked):
         answer = await ask(HOST, "A", "127.0.0.1", port, slow)
-    assert answer.rcode == "NOERROR" and len(asked) == 1
+    assert answer.rcode == "NOERROR" and len(asked) == 1 and slow.bucket.taken == 2
 
 
 @BOTH

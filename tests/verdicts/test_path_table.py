@@ -32,9 +32,67 @@ def repeated(hops: int, rounds: int = 6):
 @pytest.mark.parametrize(("hops", "last", "following"), [(0, None, FW), (1, FW, ISP), (2, ISP, CORE)])
 def test_ladder_that_ends_early_is_filtered_between_two_hops(hops, last, following):
     got = refine(check(), SILENT, repeated(hops), FACTS)
-    assert (got.outcome, got.confidence, got.reason) == (Outcome.FILTERED, Confidence.PROVEN, Reason.PATH_ENDS)
+    # Only TCP goes on: a rule about short-lived UDP packets would look the same.
+    assert (got.outcome, got.confidence, got.reason) == (Outcome.FILTERED, Confidence.INFERRED, Reason.PATH_ENDS)
     assert (got.hop.last_answering.distance, got.hop.last_answering.address) == (hops, last)
     assert (got.hop.next_on_control.distance, got.hop.next_on_control.address) == (hops + 1, following)
+
+
+def test_other_udp_that_goes_on_makes_it_proven():
+    one = repeated(1)
+    one = msgspec.structs.replace(one, flows=(*one.flows, udp_flow(steps(3), 123)))
+    assert refine(check(), SILENT, one, FACTS).outcome is Outcome.UNANSWERED  # one answer in one try: that may be loss
+    often = udp_flow(steps(3) + repeats(2, 8, "hop", ISP), 123)
+    one = msgspec.structs.replace(repeated(1, rounds=8), flows=(*repeated(1, rounds=8).flows, often))
+    assert refine(check(), SILENT, one, FACTS).confidence is Confidence.PROVEN
+
+
+def test_a_far_end_that_forwards_inwards_is_no_router():
+    inward = Step(ttl=4, round=0, result="hop", address=TARGET, ms=1.0)
+    control = tcp_flow((*steps(3, "answer", at=5, sender=TARGET), inward))
+    one = path(udp_flow(steps(3)), control)
+    assert ladder.floor(one) == 4
+    assert refine(check(), SILENT, one, FACTS).outcome is Outcome.PASSES
+    closed = udp_flow(steps(3, "icmp", sender=TARGET, icmp=(3, 3)))
+    assert refine(check(), REFUSED, path(closed, control), FACTS).outcome is not Outcome.REJECTED
+
+
+def test_ways_of_different_length_prove_no_forgery():
+    other_way = tuple(
+        Step(ttl=t, round=0, result="hop", address=a, ms=1.0)
+        for t, a in enumerate((FW, "100.64.0.9", CORE, "203.0.113.1"), 1)
+    )
+    control = udp_flow(other_way, role="control", port=33434)
+    reset = tcp_flow(steps(2, "refused", at=3), role="suspect")
+    got = refine(F2, verdict(Outcome.REFUSED, Reason.RESET), path(reset, control), FACTS)
+    assert got.outcome is Outcome.REFUSED
+    mute = tcp_flow(steps(2, "answer", at=3, sender=TARGET), role="suspect")
+    got = refine(F2, verdict(Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY), path(mute, control), FACTS)
+    assert got.outcome is Outcome.UNANSWERED
+
+
+def test_a_loop_shows_no_length():
+    loop = tuple(
+        Step(ttl=t, round=0, result="hop", address=(FW, ISP, CORE, ISP, CORE)[t - 1], ms=1.0) for t in range(1, 6)
+    )
+    one = path(tcp_flow(steps(3, "refused"), role="suspect"), udp_flow(loop, role="control", port=33434))
+    assert ladder.floor(one) == 4
+    assert refine(F2, verdict(Outcome.REFUSED, Reason.RESET), one, FACTS).outcome is Outcome.REFUSED
+
+
+def test_a_relay_on_the_way_is_no_working_control():
+    relay = tcp_flow(steps(1, "answer", at=2, sender=TARGET))
+    deeper = udp_flow(steps(3), 123)
+    one = path(udp_flow(steps(2)), relay, deeper)
+    assert not ladder.reached_by_control(one, udp_flow(steps(2)[:1]))
+    assert refine(check(), SILENT, path(udp_flow(steps(3)), relay), FACTS).outcome is Outcome.PASSES
+
+
+def test_an_answer_that_came_late_is_no_control():
+    late = tuple(Step(ttl=2, round=r, result="hop", address=ISP, ms=900.0) for r in range(1, 8))
+    flow = udp_flow(steps(1) + repeats(2, 7))
+    control = tcp_flow(tuple(s for s in CONTROL.steps if s.ttl != 2) + late)
+    assert ladder.trials(path(flow, control), flow, 2) == 0
 
 
 def test_too_few_repeats_are_never_filtered():
@@ -54,7 +112,7 @@ def test_one_answer_at_the_boundary_undoes_the_silence():
     flow = udp_flow(steps(1) + repeats(2, 7) + (Step(ttl=2, round=8, result="hop", address=ISP),))
     one = path(flow, tcp_flow(CONTROL.steps + repeats(2, 8, "hop", ISP)))
     assert not ladder.proven_silent(one, flow, 2)
-    assert ladder.last_hop(flow) == Place(distance=2, address=ISP)
+    assert ladder.last_hop(one, flow) == Place(distance=2, address=ISP)
 
 
 def test_same_last_hop_outside_the_site_passes():

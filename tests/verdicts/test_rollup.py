@@ -184,6 +184,20 @@ def test_one_good_resolver_is_enough_and_a_bad_one_degrades(other):
     assert calls([f0(Outcome.OPEN), f0(Outcome.UNANSWERED, transport="tcp"), *rest]).state is State.FULL
 
 
+def test_a_far_end_without_a_family_that_the_site_has_is_never_full():
+    absent = {"reason": Reason.NO_FAMILY}
+    v6 = "2001:db8:113::10"
+    got = calls([f0(Outcome.OPEN), f2(Outcome.SKIPPED, v6, **absent), *all_udp(Outcome.SKIPPED, v6, **absent)])
+    assert (got.state, got.at_least) == (State.UNKNOWN, None)
+
+
+def test_a_dead_gateway_of_one_family_degrades():
+    v6 = "2001:db8:113::10"
+    dead = f2(Outcome.UNANSWERED, v6, reason=Reason.GATEWAY_SILENT)
+    got = calls([f2(Outcome.OPEN), *all_udp(Outcome.OPEN), dead])
+    assert (got.state, got.reason) == (State.DEGRADED, Reason.ONE_FAMILY)
+
+
 def test_dead_names_break_and_dead_resolvers_cannot_be_told():
     gone = [f2(Outcome.NO_TARGET, None)]
     assert calls([f0(Outcome.NO_TARGET), *gone]).state is State.BROKEN

@@ -86,6 +86,7 @@ class Datagram:
         return errors
 
     def close(self) -> None:
-        """Closes at once; nothing is called afterwards."""
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
+        """Closes at once; nothing is called afterwards. A second time does nothing."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()

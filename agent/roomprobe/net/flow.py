@@ -18,13 +18,13 @@ from collections.abc import Callable
 
 from roomprobe import icmp as icmp_rules
 from roomprobe.evidence import Flow, Icmp, Step
+from roomprobe.ladder import FULL_TTL
 from roomprobe.model import Frozen
 from roomprobe.net import errqueue
 from roomprobe.net.datagram import Datagram
 from roomprobe.net.ports import bind_next, random_start
 from roomprobe.wire.shapes import SHAPES
 
-FULL_TTL = 64
 MOST_PACKETS = 100
 
 
@@ -93,12 +93,11 @@ class Ladder:
             self._settle(one, "failure")
 
     def expire(self) -> None:
-        """Ends the wait for TCP packets: the kernel would repeat them, and a repeat is a packet that nobody asked for."""
+        """Ends the wait for packets with a socket of their own; TCP would repeat them, and nobody asked for that."""
         for one in self.sent:
-            if one.step is None and self.spec.transport == "tcp":
+            if one.step is None and one.close and (self.spec.transport == "tcp" or one.round):
                 self._settle(one, "silent")
-                if one.close:
-                    one.close()
+                one.close()
 
     def close(self) -> None:
         """Closes every socket."""
@@ -127,7 +126,8 @@ class Ladder:
         shape = SHAPES[self.spec.payload or "opaque"]
         one.seed = os.urandom(64)
         one.data = shape.build(one.seed)
-        if self.spec.answering:
+        if self.spec.answering or (one.round and one.ttl < FULL_TTL):
+            # Repeats take fresh source ports: where routers share load by flow, one unlucky way must not pass for proof.
             sock = self._datagram(one)
             one.close = sock.close
         else:

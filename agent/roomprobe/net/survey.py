@@ -14,8 +14,9 @@ from collections.abc import Mapping
 
 from roomprobe import ladder
 from roomprobe.evidence import PathEvidence, Step
+from roomprobe.ladder import FULL_TTL
 from roomprobe.net import Net
-from roomprobe.net.flow import FULL_TTL, FlowSpec, Ladder
+from roomprobe.net.flow import FlowSpec, Ladder
 
 WAVE = 6
 MOST_TTL = 30
@@ -200,17 +201,17 @@ class _Survey:
             return own
         there = self.evidence(self.first)
         same = ladder.find(there, *one.spec.key)
-        last = ladder.last_hop(one.flow())
+        last = ladder.last_hop(path, one.flow())
         start = last.distance or 0 if last else 0
         hint = None if same is None or ladder.settled(same, self.first) else ladder.boundary(there, same)
         if hint is not None and hint > start:
             return hint
-        missing = next((ttl for ttl in ladder.routers(there.flows) if ttl > start), None)
+        missing = next((ttl for ttl in ladder.routers(there) if ttl > start), None)
         return own if own is not None else missing
 
     def _router(self, address: str, ttl: int) -> str | None:
-        own = ladder.routers(self.evidence(address).flows).get(ttl)
-        return own or ladder.routers(self.evidence(self.first).flows).get(ttl)
+        own = ladder.routers(self.evidence(address)).get(ttl)
+        return own or ladder.routers(self.evidence(self.first)).get(ttl)
 
     def _control(self, path: PathEvidence, one: Ladder, ttl: int) -> Ladder | None:
         """The flow to hold it against, best a control that was answered there; in full the sibling that answers."""

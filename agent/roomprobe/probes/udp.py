@@ -6,6 +6,7 @@ Only an answer to the opaque payload proves what the room system needs (rows F3-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 
@@ -13,15 +14,18 @@ from roomprobe import refusals
 from roomprobe.evidence import Exchange, Failure, Icmp, UdpEvidence
 from roomprobe.facts import Facts
 from roomprobe.icmp import decisive, is_v6
-from roomprobe.model import Check, Verdict
+from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.net import Net
 from roomprobe.net.datagram import Datagram, failure
-from roomprobe.outcome import Confidence, Outcome, Reason
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.site import on_link
 from roomprobe.wire.shapes import SHAPES
 
 SEND_AT_S = (0.0, 0.25, 0.75)
 LISTEN_S = 1.0
 NATIVE_GRACE_S = 0.05
+SHORT = "opaque-short"  # the opaque payload with a TTL of 1
+SHORT_WAIT_S = 0.15
 MOST_ERRORS = 8
 
 
@@ -30,6 +34,7 @@ class _Talk:
 
     def __init__(self, payload: str, address: str, port: int, started: float) -> None:
         self.payload, self.started = payload, started
+        self._shape = SHAPES["opaque" if payload == SHORT else payload]
         self.seed = os.urandom(64)
         self.ended = asyncio.Event()
         self.sent: list[float] = []
@@ -48,7 +53,7 @@ class _Talk:
             self.ended.set()
 
     def _reply(self, data: bytes, at: float) -> None:
-        answer = SHAPES[self.payload].recognise(self.seed, data)
+        answer = self._shape.recognise(self.seed, data)
         if self.answered is None or (answer.valid and not self.valid):
             self.answered, self.text = at - self.started, answer.text
             self.size, self.valid = len(data), answer.valid
@@ -58,14 +63,14 @@ class _Talk:
     def _error(self, error: Icmp, _quoted: bytes, _at: float) -> None:
         if len(self.errors) < MOST_ERRORS:
             self.errors.append(error)
-        if decisive(error, self._v6):
+        if decisive(error, self._v6) or self.payload == SHORT:
             self.ended.set()
 
     async def play(self, net: Net) -> None:
         """Sends at SEND_AT_S until answered or refused, then listens for LISTEN_S more."""
         if self.socket is None:
             return
-        data = SHAPES[self.payload].build(self.seed)
+        data = self._shape.build(self.seed)
         for at in (*SEND_AT_S, SEND_AT_S[-1] + LISTEN_S):
             try:
                 await asyncio.wait_for(self.ended.wait(), max(0.0, self.started + at - time.monotonic()))
@@ -78,6 +83,15 @@ class _Talk:
                 if self.failure:
                     return
                 self.sent.append(time.monotonic() - self.started)
+
+    async def play_short(self, net: Net) -> None:
+        """One packet that dies at the first router: only somebody nearer than the far end can answer it."""
+        if self.socket is not None:
+            await net.bucket.take()
+            self.failure = self.socket.send(self._shape.build(self.seed), ttl=1)
+            self.sent.append(time.monotonic() - self.started)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), SHORT_WAIT_S)
 
     def freeze(self) -> Exchange:
         """What was seen; closes the socket."""
@@ -115,7 +129,8 @@ async def run(check: Check, net: Net) -> UdpEvidence:
     try:
         await tasks[0]
         if talks[0].valid:
-            await asyncio.wait(tasks, timeout=NATIVE_GRACE_S)
+            talks.append(_Talk(SHORT, address, port, started))
+            await asyncio.gather(asyncio.wait(tasks, timeout=NATIVE_GRACE_S), talks[-1].play_short(net))
         else:
             await asyncio.wait(tasks)
     finally:
@@ -130,6 +145,17 @@ def judge(check: Check, evidence: UdpEvidence, facts: Facts) -> Verdict:
     """The verdict on this row's own evidence; silence and refusals are placed later by the path (verdict.refine)."""
     what = f"UDP {check.port}"
     opaque = evidence.exchanges[0]
+    near = next((e for e in evidence.exchanges if e.payload == SHORT and e.valid), None)
+    if near is not None and not on_link(check.address or "", facts):
+        return Verdict(
+            outcome=Outcome.INTERCEPTED,
+            confidence=Confidence.PROVEN,
+            reason=Reason.HANDSHAKE_SHORT,
+            where=Where.LAN,
+            hop=Hop(sender=Place(distance=1)),
+            sentence=f"{what} is answered by the first device on the way, in the far end's place: even a packet that cannot get "
+            "past it is answered.",
+        )
     if opaque.valid and opaque.answered_s is not None:
         last = max((s for s in opaque.sent_s if s <= opaque.answered_s), default=0.0)
         return Verdict(
@@ -143,7 +169,7 @@ def judge(check: Check, evidence: UdpEvidence, facts: Facts) -> Verdict:
         refused = refusals.of_failure(what, opaque.failure, check.address or "")
     else:
         refused = refusals.of_icmp(what, opaque.errors, check.address or "", facts, evidence.source)
-    native = next((e for e in evidence.exchanges[1:] if e.valid), None)
+    native = next((e for e in evidence.exchanges[1:] if e.valid and e.payload != SHORT), None)
     if native is not None and refused.outcome is not Outcome.FAULT:
         return refusals.untold(
             Outcome.UNANSWERED,

@@ -160,8 +160,9 @@ def _not_tested(page: Page, report: Report) -> None:
             if one not in said[why]:
                 said[why].append(one)
     for why, rows in said.items():
-        if len(rows) == 1 or why == LATER:
+        ids = list(dict.fromkeys(row for row, _ in rows))
+        if len(ids) == 1 or why == LATER:
             named = ", ".join(f"{row} ({purpose})" for row, purpose in rows)
         else:
-            named = ", ".join(dict.fromkeys(row for row, _ in rows))
+            named = ", ".join(ids)
         page.flow(f"{named}: {why}", 14, first=("  not tested: ", "dim"))
