@@ -332,6 +332,23 @@ def test_a_demo_that_cannot_have_its_file_is_one_sentence(
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_last_word_changes_no_status(number: int) -> None:
+    program = (
+        "import atexit, os, sys; from roomprobe.__main__ import main\n"
+        f"atexit.register(os.kill, os.getpid(), {int(number)}); sys.argv[1:] = ['--version']; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"roomprobe {__version__}\n", "")
+
+
 def test_nohup_is_kept() -> None:
     done = shell("trap '' HUP; roomprobe profiles & pid=$!; kill -HUP $pid; wait $pid")
     assert (done.returncode, done.stderr) == (0, "")

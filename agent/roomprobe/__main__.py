@@ -8,15 +8,20 @@ import os
 import signal
 import sys
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main() -> int:
     """The command line of this process, guarded before anything else is imported; returns the exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and what a shell put into the background
             signal.signal(number, _interrupted)
     from roomprobe import cli
 
-    return cli.main()
+    status = cli.main()
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)  # all is said: while Python clears up, nothing may change the status
+    return status
 
 
 def _interrupted(_number: int, _frame: object) -> None:
