@@ -98,7 +98,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.mark.lab
 def test_lab_no_carrier_no_address_no_gateway_then_well(lab: Lab) -> None:
-    assert lab.reason() == "no-carrier"
+    assert lab.reason() == "interface-down"
     lab.ip("link set eth0 up")
     seen = lab.see()
     assert (seen["interface"], seen["carrier"], seen["trouble"]["reason"]) == ("eth0", False, "no-carrier")

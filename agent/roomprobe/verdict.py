@@ -11,9 +11,9 @@ import msgspec
 from roomprobe import ladder
 from roomprobe.evidence import Flow, PathEvidence
 from roomprobe.facts import Facts
-from roomprobe.icmp import REASONS, WORDS, is_v6, meaning, same_address
 from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.rejection import refused, rejected_by_icmp, replaced, short_confidence, short_doubt, what
 from roomprobe.site import between, named, outside, where_between, where_sender
 
 NEEDS_PATH = frozenset({Outcome.UNANSWERED, Outcome.REFUSED, Outcome.REJECTED, Outcome.INTERCEPTED})
@@ -48,9 +48,9 @@ def refine(check: Check, first: Verdict, path: PathEvidence | None, facts: Facts
         return _handshake_only(check, first, path, flow, facts)
     foreign = ladder.foreign_icmp(flow, path.address)
     if foreign is not None or first.outcome is Outcome.REJECTED:
-        return _rejected_by_icmp(check, first, path, flow, facts)
+        return rejected_by_icmp(check, first, path, flow, facts)
     if first.outcome is Outcome.REFUSED or ladder.refusal_ttl(flow, path.address) is not None:
-        return _refused(check, first, path, flow, facts)
+        return refused(check, first, path, flow, facts)
     if any(step.result == "answer" for step in flow.steps):
         return _late_answer(check, path, flow)
     if first.reason is Reason.NATIVE_ONLY:
@@ -71,10 +71,6 @@ def _flow(check: Check, path: PathEvidence) -> Flow | None:
     return ladder.find(path, check.transport or "", check.port or 0, payload)
 
 
-def _what(check: Check) -> str:
-    return f"{(check.transport or '').upper()} {check.port}"
-
-
 def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
     found = ladder.edges(path, flow)
     proven = next((ttl for ttl in found if ladder.proven_silent(path, flow, ttl)), None)
@@ -83,11 +79,11 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
         edge = found[0] if proven is None else proven
         hop = Hop(last_answering=last or Place(distance=0), next_on_control=ladder.place(path, edge))
         if proven is None:
-            return _replace(
+            return replaced(
                 first,
                 reason=Reason.LOSS,
                 hop=hop,
-                sentence=f"Cannot tell: {_what(check)} looks silent {between(hop, facts)}, but packets are lost on this path "
+                sentence=f"Cannot tell: {what(check)} looks silent {between(hop, facts)}, but packets are lost on this path "
                 "(or the time was too short to repeat them often enough), so that may be chance.",
             )
         # All UDP silent where only TCP goes on may also be a rule about such test packets alone: concluded, not seen.
@@ -114,7 +110,7 @@ def _silent(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
             if last and outside(last.address, facts)
             else Where.UNKNOWN,
             hop=hop,
-            sentence=f"{_what(check)} stays silent, while the same address answers the same packet on another port. "
+            sentence=f"{what(check)} stays silent, while the same address answers the same packet on another port. "
             f"It gets as far as {named(last, facts)}; beyond that it is dropped, or the far end ignores this port.",
         )
     return _passes(check, first, path, flow, facts)
@@ -131,12 +127,12 @@ def _dropped(check: Check, hop: Hop, facts: Facts) -> str:
     known = last.distance if last and last.distance else 0
     other = f"{named(following, facts)}, answers other traffic to the same address but not this"
     if not known:
-        return f"{_what(check)} is dropped on the way: a router, {other}. It, or something before it, drops it."
+        return f"{what(check)} is dropped on the way: a router, {other}. It, or something before it, drops it."
     gap = (following.distance or 0) - known if following else 0
     which, who = ("a router further on", "One of them drops it, or a device between.")
     if gap <= 1:
         which, who = ("the next router", "One of the two drops it.")
-    return f"{_what(check)} gets no further than {named(last, facts)}; {which}, {other}. {who}"
+    return f"{what(check)} gets no further than {named(last, facts)}; {which}, {other}. {who}"
 
 
 def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
@@ -148,7 +144,7 @@ def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
             confidence=Confidence.INFERRED,
             reason=Reason.LEAVES_SITE,
             hop=Hop(last_answering=last),
-            sentence=f"{_what(check)} leaves the site: it is not blocked before {named(last, facts)}, as far as any traffic to "
+            sentence=f"{what(check)} leaves the site: it is not blocked before {named(last, facts)}, as far as any traffic to "
             "this address can be followed. Beyond that is unknown; the far end does not answer strangers.",
         )
     if last is None and not ladder.routers(path, ladder.others(path, flow)):
@@ -160,8 +156,8 @@ def _passes(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts:
     else:
         why = f"the last device heard is {named(last, facts)}, and that is not known to be outside the site"
         reason = Reason.UNPROVEN
-    return _replace(first, reason=reason, hop=Hop(last_answering=last) if last else None, where=Where.UNKNOWN,
-                    sentence=f"Cannot tell: {_what(check)} gets no answer, and {why}.")  # fmt: skip
+    return replaced(first, reason=reason, hop=Hop(last_answering=last) if last else None, where=Where.UNKNOWN,
+                    sentence=f"Cannot tell: {what(check)} gets no answer, and {why}.")  # fmt: skip
 
 
 def _late_answer(check: Check, path: PathEvidence, flow: Flow) -> Verdict:
@@ -172,79 +168,15 @@ def _late_answer(check: Check, path: PathEvidence, flow: Flow) -> Verdict:
             confidence=Confidence.PROVEN,
             reason=Reason.ANSWERED,
             rtt_ms=answer.ms,
-            sentence=f"{_what(check)} is answered by the far end, but only after repeats: packets are lost on this path.",
+            sentence=f"{what(check)} is answered by the far end, but only after repeats: packets are lost on this path.",
         )
     return Verdict(
         outcome=Outcome.UNANSWERED,
         confidence=Confidence.NONE,
         reason=Reason.LOSS,
         where=Where.UNKNOWN,
-        sentence=f"Cannot tell: {_what(check)} did not answer in time at first, and connected later: "
+        sentence=f"Cannot tell: {what(check)} did not answer in time at first, and connected later: "
         "packets are lost on this path.",
-    )
-
-
-def _refused(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
-    ttl = ladder.refusal_ttl(flow, path.address)
-    reset = check.transport == "tcp"
-    reason = Reason.RESET if reset else Reason.PORT_UNREACHABLE
-    word = "reset" if reset else "refused"
-    if ttl is not None and ladder.is_short(path, ttl):
-        hop = Hop(
-            last_answering=ladder.place(path, ttl - 1),
-            next_on_control=ladder.place(path, ttl),
-            sender=Place(distance=None, address=None) if ttl > 1 else ladder.place(path, 1),
-        )
-        return Verdict(
-            outcome=Outcome.REJECTED,
-            confidence=Confidence.PROVEN,
-            reason=reason,
-            where=where_between(hop.last_answering, hop.next_on_control, facts),
-            hop=hop,
-            sentence=f"{_what(check)} is {word} in the far end's name by a device on the way, {between(hop, facts)}: the refusal "
-            "comes back before a packet could have reached the far end.",
-        )
-    length = ladder.full_length(path, flow)
-    if ttl is not None and length is not None and ttl >= length and ladder.one_way(path, length):
-        return Verdict(
-            outcome=Outcome.CLOSED,
-            confidence=Confidence.INFERRED,
-            reason=Reason.PORT_CLOSED,
-            where=Where.FAR_END,
-            rtt_ms=first.rtt_ms,
-            hop=Hop(sender=Place(distance=length, address=path.address)),
-            sentence=f"{_what(check)} reaches the far end, and the far end itself says that nothing listens there. "
-            "The network lets it through.",
-        )
-    return _replace(
-        first,
-        outcome=Outcome.REFUSED,
-        confidence=Confidence.NONE,
-        reason=reason,
-        where=Where.UNKNOWN,
-        sentence=f"{_what(check)} is {word}, and by whom cannot be told: how long the path to the far end is could not be seen.",
-    )
-
-
-def _rejected_by_icmp(check: Check, first: Verdict, path: PathEvidence, flow: Flow, facts: Facts) -> Verdict:
-    step = ladder.foreign_icmp(flow, path.address)
-    address = step.address if step else (first.hop.sender.address if first.hop and first.hop.sender else None)
-    distance = ladder.sender_distance(path, step) if step else ladder.distance_of(path, address)
-    if distance is None and any(same_address(address, one) for one in facts.gateways):
-        distance = 1
-    sender = Place(distance=distance, address=address)
-    reason, said = first.reason, "refuses it"
-    if step is not None and step.icmp is not None:
-        what = meaning(*step.icmp, is_v6(path.address))
-        reason, said = REASONS.get(what, first.reason), WORDS.get(what, said)
-    last = ladder.place(path, distance - 1) if distance and distance > 1 else ladder.last_hop(path, flow)
-    return Verdict(
-        outcome=Outcome.REJECTED,
-        confidence=Confidence.PROVEN,
-        reason=reason,
-        where=where_sender(address, path.address, facts),
-        hop=Hop(last_answering=last, sender=sender),
-        sentence=f"{_what(check)} is refused on the way: {named(sender, facts)} {said}.",
     )
 
 
@@ -259,7 +191,7 @@ def _intercepted(check: Check, first: Verdict, path: PathEvidence, flow: Flow, f
     if ttl is None:
         return first
     sender = ladder.place(path, ttl)
-    return _replace(
+    return replaced(
         first,
         where=where_sender(sender.address, None, facts),
         hop=Hop(sender=sender),
@@ -273,12 +205,12 @@ def _handshake_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow
         sender = ladder.place(path, ttl)
         return Verdict(
             outcome=Outcome.INTERCEPTED,
-            confidence=Confidence.PROVEN,
+            confidence=short_confidence(ttl),
             reason=Reason.HANDSHAKE_SHORT,
             where=where_sender(sender.address, None, facts),
             hop=Hop(sender=sender),
-            sentence=f"{_what(check)} is accepted by {named(sender, facts)}, before it could have reached the far end; "
-            "a device there completes connections itself.",
+            sentence=f"{what(check)} is accepted by {named(sender, facts)}, before it could have reached the far end; "
+            f"a device there completes connections itself{short_doubt(ttl)}.",
         )
     answer = ladder.answer_ttl(flow)
     before = None if answer is None else ladder.place(path, answer - 1)
@@ -287,7 +219,7 @@ def _handshake_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow
         return first
     if first.reason is Reason.HANDSHAKE_ONLY:
         # A handshake says nothing of the data behind it: a filter that reads names lets exactly this much through.
-        return _replace(
+        return replaced(
             first,
             hop=Hop(last_answering=before),
             sentence=f"{first.sentence} The connection is accepted at the far end's distance (hop {answer}); whether the far "
@@ -299,7 +231,7 @@ def _handshake_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow
         reason=Reason.TLS_ALERT,
         rtt_ms=first.rtt_ms,
         hop=Hop(last_answering=before),
-        sentence=f"{_what(check)} is answered in TLS at the far end's distance (hop {answer}), by a server that turns strangers "
+        sentence=f"{what(check)} is answered in TLS at the far end's distance (hop {answer}), by a server that turns strangers "
         "away before it shows a certificate, so who it is cannot be verified.",
     )
 
@@ -317,18 +249,14 @@ def _native_only(check: Check, first: Verdict, path: PathEvidence, flow: Flow, f
                     where=where_sender(sender.address, None, facts),
                     hop=Hop(sender=sender),
                     rtt_ms=first.rtt_ms,
-                    sentence=f"{_what(check)} is answered only in the port's usual protocol ({(other.payload or '').upper()}), and by "
+                    sentence=f"{what(check)} is answered only in the port's usual protocol ({(other.payload or '').upper()}), and by "
                     f"{named(sender, facts)} in the far end's place. The tunnel does not get through.",
                 )
     judged = _silent(check, first, path, flow, facts)
     if judged.outcome is Outcome.FILTERED:
-        return _replace(
+        return replaced(
             judged,
             reason=Reason.NATIVE_ONLY,
             sentence=f"{judged.sentence} Only the port's usual protocol is answered.",
         )
     return first
-
-
-def _replace(verdict: Verdict, **changes: object) -> Verdict:
-    return msgspec.structs.replace(verdict, **changes)
