@@ -38,7 +38,7 @@ CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when no
 async def measure(made: Plan, config: Config, here: Host, timeout: float, progress: Progress) -> Report:
     """One run. Ctrl-C ends it early with what is known by then."""
     started, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    clock = Clock(deadline=started + timeout, stop=asyncio.Event())
+    clock = Clock(started=started, deadline=started + timeout, stop=asyncio.Event())
     loop = asyncio.get_running_loop()
     bugs: list[BaseException] = []
     loop.set_exception_handler(lambda _, context: _bug(context, bugs, clock))
@@ -58,8 +58,6 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         results = tuple(_result_from_here(r) for r in results)
         services = tuple(_from_here(s) for s in services)
     notes = [profile.note for profile in made.profiles if profile.note]
-    if here.vantage.sentence:
-        notes.append(here.vantage.sentence)
     return Report(
         agent_id=None,
         agent_version=__version__,

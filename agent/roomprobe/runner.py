@@ -19,6 +19,7 @@ from roomprobe.net.flow import FlowSpec
 from roomprobe.net.survey import survey
 from roomprobe.outcome import Reason
 
+LAST_PACKET_S = 14.5  # nobody waits longer than fifteen seconds for a path
 MOST_SURVEY_S = 12.0  # a path under routers' default ICMP limits takes about nine
 OUT_OF_TIME = Skip(reason=Reason.TIME, sentence="This was not done: the time of this run was over (--timeout).")
 STOPPED = Skip(reason=Reason.INTERRUPTED, sentence="This was not done: the run was stopped.")
@@ -26,8 +27,9 @@ STOPPED = Skip(reason=Reason.INTERRUPTED, sentence="This was not done: the run w
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Clock:
-    """When a run has to end (monotonic seconds) and whether somebody wants it to end now."""
+    """When a run began and has to end (monotonic seconds), and whether somebody wants it to end now."""
 
+    started: float
     deadline: float
     stop: asyncio.Event
 
@@ -83,7 +85,7 @@ async def run_surveys(wanted: dict[str, tuple[FlowSpec, ...]], net: Net, clock: 
     for v6 in (False, True):
         family = {address: specs for address, specs in wanted.items() if (":" in address) == v6}
         if family and clock.left > 0:
-            deadline = min(clock.deadline - 0.2, time.monotonic() + MOST_SURVEY_S)
+            deadline = min(clock.deadline - 0.2, clock.started + LAST_PACKET_S, time.monotonic() + MOST_SURVEY_S)
             tasks.append(asyncio.create_task(survey(family, net, deadline)))
     found: dict[str, PathEvidence] = {}
     if tasks:

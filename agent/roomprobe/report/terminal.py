@@ -130,7 +130,8 @@ def _remarks(ask: rule.Ask) -> list[str]:
 
 def _notes(page: Page, report: Report) -> None:
     page.blank()
-    for note in dict.fromkeys((*report.notes, report.host.vantage.sentence, _clock(report), _proxy(report))):
+    walks = [s.walk.sentence for s in report.services if s.walk is not None and s.state is not State.BROKEN]
+    for note in dict.fromkeys((*walks, *report.notes, report.host.vantage.sentence, _clock(report), _proxy(report))):
         if note:
             page.flow(note, 8, first=("  note: ", "dim"))
 
