@@ -230,7 +230,7 @@ def test_a_reader_that_goes_away_is_met_quietly() -> None:
 
 def shell(script: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", script.replace("roomprobe", f"{sys.executable} -m roomprobe")],
+        ["bash", "-c", script.replace("roomprobe", f"'{sys.executable}' -m roomprobe")],
         env={**os.environ, "PYTHONPATH": str(AGENT), "HOME": "/nonexistent", **more},
         capture_output=True,
         text=True,
