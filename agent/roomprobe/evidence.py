@@ -183,6 +183,9 @@ class DnsEvidence(Frozen, frozen=True, kw_only=True, tag="dns"):
 # --- path ----------------------------------------------------------------------------------------------------------
 
 
+StepResult = Literal["hop", "answer", "refused", "icmp", "silent", "failure"]
+
+
 class Step(Frozen, frozen=True, kw_only=True):
     """One ladder packet and what came of it.
 
@@ -192,7 +195,7 @@ class Step(Frozen, frozen=True, kw_only=True):
 
     ttl: int
     round: int
-    result: Literal["hop", "answer", "refused", "icmp", "silent", "failure"]
+    result: StepResult
     address: str | None = None
     icmp: tuple[int, int] | None = None
     ms: float | None = None

@@ -75,7 +75,7 @@ async def run_checks(
             found[check.id] = check.skip
         else:
             task = tasks[check.id]
-            found[check.id] = clock.why if task.cancelled() else task.result()  # type: ignore[assignment]
+            found[check.id] = clock.why if task.cancelled() else cast(Evidence, task.result())
     return found
 
 

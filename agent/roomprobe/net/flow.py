@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from roomprobe import icmp as icmp_rules
-from roomprobe.evidence import Flow, Icmp, Step
+from roomprobe.evidence import Flow, Icmp, Step, StepResult
 from roomprobe.ladder import FULL_TTL
 from roomprobe.model import Frozen
 from roomprobe.net import errqueue
@@ -232,7 +232,7 @@ class Ladder:
     @staticmethod
     def _settle(
         one: Sent,
-        result: str,
+        result: StepResult,
         address: str | None = None,
         *,
         at: float | None = None,
@@ -240,4 +240,4 @@ class Ladder:
     ) -> None:
         if one.step is None:
             ms = None if at is None else round((at - one.at) * 1000, 3)
-            one.step = Step(ttl=one.ttl, round=one.round, result=result, address=address, icmp=icmp, ms=ms)  # type: ignore[arg-type]
+            one.step = Step(ttl=one.ttl, round=one.round, result=result, address=address, icmp=icmp, ms=ms)
