@@ -250,6 +250,7 @@ def _refined(
 ) -> Result:
     check = result.check
     final = verdict.refine(check, result.verdict, surveys.get(check.address or ""), facts)
+    final = verdict.own_target(final, check)
     legacy = any(p.id == check.profile and p.status == "legacy" for p in made.profiles)
     pinned = bool(getattr(result.evidence, "pinned", False))
     elsewhere = here.vantage.state == "other"

@@ -58,6 +58,16 @@ def refine(check: Check, first: Verdict, path: PathEvidence | None, facts: Facts
     return _silent(check, first, path, flow, facts)
 
 
+def own_target(verdict: Verdict, check: Check) -> Verdict:
+    """What an answer from an address that the site named itself proves: the port is open to that host, and no more."""
+    if not check.overridden or check.transport != "udp" or verdict.outcome is not Outcome.OPEN:
+        return verdict
+    return replaced(
+        verdict,
+        sentence=f"{verdict.sentence} The site named this address itself: the port is open to it, not necessarily to others.",
+    )
+
+
 def cap(verdict: Verdict, check: Check, *, legacy: bool, pinned: bool, elsewhere: bool) -> Verdict:
     """Confidence capped at inferred: at a legacy name that the site did not vouch for, or judged from another port."""
     doubt = elsewhere or (legacy and not check.overridden and not pinned)

@@ -12,7 +12,7 @@ from roomprobe.icmp import decisive, meaning, same_address
 from roomprobe.model import Hop, Place
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.site import named, outside, where_between, where_sender
-from roomprobe.verdict import cap, needs_path, refine
+from roomprobe.verdict import cap, needs_path, own_target, refine
 from tests.verdicts.build import CORE, FACTS, FW, ISP, TARGET, check, path, repeats, steps, tcp_flow, udp_flow, verdict
 
 SILENT = verdict(Outcome.UNANSWERED, Reason.SILENCE)
@@ -432,3 +432,12 @@ def test_silence_proven_farther_out_is_a_wider_interval():
     assert got.outcome is Outcome.FILTERED
     assert (got.hop.last_answering, got.hop.next_on_control) == (Place(distance=0), Place(distance=2, address=ISP))
     assert "something before it" in got.sentence
+
+
+def test_an_own_far_end_speaks_for_itself_only():
+    seen = verdict(Outcome.OPEN, Reason.ANSWERED)
+    mine = msgspec.structs.replace(check(), overridden=True)
+    assert "not necessarily to others" in own_target(seen, mine).sentence
+    assert own_target(seen, check()) is seen
+    assert own_target(SILENT, mine) is SILENT
+    assert own_target(seen, msgspec.structs.replace(F2, overridden=True)) is seen
