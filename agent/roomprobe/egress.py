@@ -18,7 +18,7 @@ from roomprobe.site import named, outside, where_between
 
 LEAST_FLOWS, LEAST_HOSTS = 3, 2
 _ALIVE = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
-_HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSED})
+HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSED})
 
 
 class NoEgress(Frozen, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ def _heard_from_beyond(result: Result, facts: Facts) -> bool:
         return (
             result.verdict.outcome in (Outcome.OPEN, Outcome.NO_TARGET) and outside(result.check.address, facts) is True
         )
-    return result.verdict.outcome in _HEARD
+    return result.verdict.outcome in HEARD
 
 
 def _common_end(

@@ -50,7 +50,7 @@ class Requirement(Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ServiceSpec(Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A thing that people want to work ("calls"), made of rows. `works` and `fails` finish the plain sentences."""
+    """A thing that people want to work ("calls"), made of rows. `title` begins the plain sentences."""
 
     id: str
     title: str

@@ -42,7 +42,7 @@ def _stopped(results: Sequence[Result], paths: tuple[PathEvidence, ...], host: H
     if host.trouble is not None and host.trouble.reason is not Reason.INTERFACE_DOWN:
         return _broken(host.trouble.reason, Where.JACK, host.trouble.sentence)
     dead = [g for g in host.gateways.values() if host.neighbours.get(g) in ("failed", "incomplete")]
-    if dead and len(dead) == len(host.gateways) and not any(r.verdict.outcome in egress._HEARD for r in results):
+    if dead and len(dead) == len(host.gateways) and not any(r.verdict.outcome in egress.HEARD for r in results):
         return _broken(
             Reason.GATEWAY_SILENT,
             Where.JACK,

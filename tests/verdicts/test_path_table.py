@@ -161,6 +161,11 @@ def test_port_unreachable_at_full_length_is_closed():
     assert (got.outcome, got.where) == (Outcome.CLOSED, Where.FAR_END)
 
 
+def test_a_refusal_whose_first_packet_was_lost_is_still_the_far_ends():
+    flow = udp_flow(steps(3, "icmp", at=5, sender=TARGET, icmp=(3, 3)))
+    assert refine(check(), REFUSED, path(flow, CONTROL), FACTS).outcome is Outcome.CLOSED
+
+
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_port_unreachable_at_a_shorter_ttl_is_forged(at):
     flow = udp_flow(steps(at - 1, "icmp", at=at, sender=TARGET, icmp=(3, 3)))

@@ -260,6 +260,13 @@ def test_nothing_leaves(paths, place):
     assert (got.state, got.reason, got.hop.last_answering) == (State.BROKEN, Reason.NO_EGRESS, place)
 
 
+def test_three_flows_to_one_host_are_not_the_whole_network():
+    three = path(tcp_flow(steps(1), role="suspect"), udp_flow(steps(1)), udp_flow(steps(1), 123), address=BOTH[0])
+    assert egress.find([f2(Outcome.UNANSWERED)], [three], HOST, FACTS) is None
+    other = path(udp_flow(steps(1), 500), address=BOTH[1])
+    assert egress.find([f2(Outcome.UNANSWERED)], [three, other], HOST, FACTS) is not None
+
+
 def rejected(row: str, sender: str | None, address: str = BOTH[0]) -> Result:
     place = Hop(sender=Place(address=sender)) if sender else None
     port = 443 if row == "F2" else PORTS[row]
