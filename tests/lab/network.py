@@ -1,6 +1,6 @@
 """The lab itself: namespaces, cables and routers, alive between `build` and `close` and gone after any other end.
 
-room and codec hang on a bridge; behind it stand the routers fw, isp and core, and then net with the far ends.
+room and codec hang on a bridge (see Topology for more); behind it stand the routers fw, isp and core, and then net with the far ends.
 Names carry a prefix with our pid, so that `sweep` can tell whose owner is dead.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _OWNED = re.compile(r"rp(\d+)-\d+-")
 WORK = "roomprobe-lab-"
+LINK_LOCAL_S = 2.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _open: list[Lab] = []
 _numbers = iter(range(1, 1_000_000))
@@ -38,6 +41,7 @@ _numbers = iter(range(1, 1_000_000))
 # Without limits every probe gets its ICMP error, which makes outcomes exact; real routers have the limits.
 _NO_LIMITS = ("net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_ratemask=0", "net.ipv6.icmp.ratelimit=0")
 _NO_DAD = tuple(f"net.ipv6.conf.{which}.{key}=0" for which in ("all", "default") for key in ("accept_dad", "accept_ra"))
+_NO_IPV6 = tuple(f"net.ipv6.conf.{which}.disable_ipv6=1" for which in ("all", "default"))
 _FORWARD = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 
 
@@ -110,9 +114,15 @@ class Lab:
 
     def _cable(self) -> None:
         batch = [f"netns add {self.name(ns)}" for ns in self.topology.namespaces]
-        batch.append(f"link add br0 netns {self.name('lan')} type bridge")
-        ports = (("room", "eth0", "p-room"), ("codec", "eth0", "p-codec"), (self.gateway, "lan0", "p-gateway"))
-        cables = [(ns, port, "lan", far) for ns, port, far in ports]
+        ports = {"p-gateway": "br0", **{port: "br0" for port in self.topology.bridged.values()}}
+        cables = [(self.gateway, "lan0", "lan", "p-gateway")]
+        cables += [(ns, "eth0", "lan", port) for ns, port in self.topology.bridged.items()]
+        if self.topology.codec == "routed":
+            cables.append(("codec", "eth0", "fw", "lan1"))
+        if self.topology.second_interface:
+            cables.append(("room", "eth1", "lan", "p-second"))
+            ports["p-second"] = "br1"
+        batch += [f"link add {bridge} netns {self.name('lan')} type bridge" for bridge in sorted(set(ports.values()))]
         chain = (*self.routers, "net")
         cables += [(a, "wan0", b, "eth0" if b == "net" else "lan0") for a, b in pairwise(chain)]
         run(["ip", "-batch", "-"], "\n".join(batch))
@@ -122,7 +132,7 @@ class Lab:
             for ns, port, there, other in cables
         ]
         run(["ip", "-batch", "-"], "\n".join(batch))
-        run(["ip", "-n", self.name("lan"), "-batch", "-"], "\n".join(f"link set {p} master br0" for *_, p in ports))
+        run(["ip", "-n", self.name("lan"), "-batch", "-"], "\n".join(f"link set {p} master {b}" for p, b in ports.items()))
         for ns in self.topology.namespaces:
             self.configure(ns)
         for router in self.topology.nat:
@@ -135,6 +145,7 @@ class Lab:
         for ns in self.topology.namespaces:
             values = [*_NO_DAD, *(_FORWARD if ns in self.routers else ())]
             values += () if self.topology.default_icmp_limits else _NO_LIMITS
+            values += _NO_IPV6 if ns in self.topology.no_ipv6 else ()
             argv = ["ip", "netns", "exec", self.name(ns), "sysctl", "-qw", *values]
             env = {"PATH": PATH}
             waiting.append(subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
@@ -147,7 +158,7 @@ class Lab:
 
     def name(self, ns: str) -> str:
         """The real name of a namespace: `rp4711-1-room` of `room`."""
-        if ns not in self.topology.namespaces:
+        if ns not in self.topology.namespaces and self.prefix + ns not in namespaces(self.prefix):
             raise LabError(f"no namespace {ns!r} in this lab: {', '.join(self.topology.namespaces)}")
         return self.prefix + ns
 
@@ -215,9 +226,28 @@ class Lab:
     # Who is where
 
     def address(self, ns: str, family: int = 4) -> str:
-        """The address of `room`, `codec` or the gateway on the LAN."""
-        host = {"room": 10, "codec": 20, self.gateway: 1}[ns]
-        return self.topology.lan_address(host, family)
+        """The address of a host (`room`, `codec`, `codec2`, `controller`) or of the gateway on its LAN."""
+        return self.topology.host_address(ns, family)
+
+    def link_local(self, ns: str, interface: str = "eth0") -> str:
+        """The IPv6 link-local address of an interface, without scope; LabError when the kernel gave it none."""
+        end = time.monotonic() + LINK_LOCAL_S
+        while not (found := self._link_locals(ns, interface)) and time.monotonic() < end:
+            time.sleep(0.01)
+        if not found:
+            raise LabError(f"{interface} in {ns} has no IPv6 link-local address")
+        return found[0]
+
+    def _link_locals(self, ns: str, interface: str) -> list[str]:
+        shown = json.loads(self.exec(ns, "ip", "-j", "-6", "addr", "show", "dev", interface, "scope", "link"))
+        return [address["local"] for entry in shown for address in entry.get("addr_info", ()) if address]
+
+    def codec_addresses(self, ns: str = "codec") -> list[str]:
+        """A codec's IPv6 addresses as the room writes them: `fe80::...%eth0` where it is on the bridge, then its ULA."""
+        if ns in self.topology.no_ipv6:
+            return []
+        near = [f"{self.link_local(ns)}%eth0"] if ns in self.topology.bridged else []
+        return near + ([self.address(ns, 6)] if 6 in self.topology.families else [])
 
     def hop(self, router: str) -> int:
         """How many hops from the room a router is; the first is 1."""
