@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Options:
     """Every flag. None or an empty tuple: not given, so the configuration decides (`config.with_options`).
 
-    `command` is once, plan, profiles, explain, config or demo. `timeout` bounds the whole run, in seconds.
-    `row` belongs to explain, `daily` to plan.
+    `command` is once, plan, profiles, explain, config, codec or demo. `timeout` bounds the whole run, in seconds.
+    `row` belongs to explain, `daily` to plan. `hold`: seconds that the controller link is held idle, None for its default;
+    `port_offset` is added to the ports of the controller link; `ports` (some of the five) and `log` belong to codec.
     """
 
     command: str = "once"
@@ -35,6 +36,11 @@ class Options:
     junit: Path | None = None
     daily: bool = False
     row: str | None = None
+    codec: str | None = None
+    hold: float | None = None
+    port_offset: int = 0
+    ports: tuple[int, ...] = ()
+    log: Path | None = None
 
     def load(self) -> tuple[Config, tuple[Profile, ...]]:
         """The configuration with the flags laid over it, and the profiles to judge by. ConfigError for any mistake."""
