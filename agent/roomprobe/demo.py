@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import os
 import pathlib
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
 import msgspec
 
 from roomprobe import host, pipeline, plan, profile
-from roomprobe.config import Config, ConfigError
+from roomprobe.config import Config
+from roomprobe.farend.selfsigned import certificate, in_memory
 from roomprobe.options import Options
 from roomprobe.report import output
 from roomprobe.report.progress import Progress
@@ -39,45 +38,6 @@ For real, on the network of the room system:
     roomprobe plan --org YOUR-ORGANISATION         (what it would send, without sending it)
     roomprobe explain F3                           (what one row of the report means)
 """
-
-
-def certificate() -> bytes:
-    """A throw-away self-signed certificate for the two names, with its key, as PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "roomprobe demo")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in NAMES]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    own = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return made.public_bytes(serialization.Encoding.PEM) + own
-
-
-@contextlib.contextmanager
-def in_memory(data: bytes) -> Iterator[pathlib.Path]:
-    """A file that needs no directory and is gone when the process is: a key belongs on no disk. Or a ConfigError."""
-    try:
-        number = os.memfd_create("roomprobe-demo")
-        path = pathlib.Path(f"/proc/self/fd/{number}")
-        path.stat()
-    except OSError as error:
-        raise ConfigError(f"The demo needs a file in memory, and none can be made ({error.strerror}).") from None
-    with os.fdopen(number, "wb", buffering=0) as file:
-        file.write(data)
-        yield path
 
 
 class Answerer(asyncio.DatagramProtocol):
@@ -122,7 +82,7 @@ async def far_ends(file: pathlib.Path, rows: Mapping[str, str]) -> AsyncIterator
 
 
 async def _run(options: Options) -> int:
-    with in_memory(certificate()) as file:
+    with in_memory(certificate("roomprobe demo", NAMES), "The demo") as file:
         base = Config()
         config = msgspec.structs.replace(
             base,
