@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import faults, peers, product
+from .fault import TABLE, take_back
 from .network import WORK, Lab, sweep
 from .procs import LabError, Process, namespaces
+from .topology import HOSTS
 
 # More than one may stand at a time: ROOMPROBE_LAB=b scripts/lab up
 NAME = os.environ.get("ROOMPROBE_LAB", "")
 PREFIX = f"rplab.{NAME}-" if NAME else "rplab-"
+SWITCHES = ("inner_hop", "default_icmp_limits", "second_codec", "controller", "second_interface")
 USAGE = """\
 usage: scripts/lab COMMAND
 
   up [OPTION]...         build the lab and start its servers; options: families=4 families=6 lan=shared lan=public
                          inner_hop nat=fw nat=isp nat=fw,isp default_icmp_limits
+                         codec=routed second_codec controller second_interface no_ipv6=room no_ipv6=codec
   status                 what runs, what is broken
-  shell [NS] [COMMAND]   a root shell (or a command) in a namespace: room codec lan fw isp core net
+  shell [NS] [COMMAND]   a root shell (or a command) in a namespace: room codec lan fw isp core net ...
   probe [ARGS]           roomprobe in the room, as nobody (`--once --org acme` unless given)
-  break FAULT [ROUTER]   break something; without FAULT, the list
+  break FAULT [ROUTER] [KEY=VALUE]...
+                         break something; without FAULT, the list. `break mtu-hole size=1300 direction=in`
   mend                   mend everything
   down                   take the lab down, and what killed labs left behind
 
@@ -43,11 +50,13 @@ class Standing(Lab):
         self.prefix, self.outlives = PREFIX, True
         self.work = Path(tempfile.gettempdir()) / (WORK + PREFIX)
         self.state = self.work / "state.json"
+        self.undo: list[list[str]] = []
 
     def save(self) -> None:
         """Write down what the next command has to know."""
         running = {role: process.saved() for role, process in self.running.items()}
-        self.state.write_text(json.dumps({"topology": asdict(self.topology), "running": running}))
+        undo = [*self.undo, *(step for fault in self.faults for step in fault.undo)]
+        self.state.write_text(json.dumps({"topology": asdict(self.topology), "running": running, "undo": undo}))
 
     @classmethod
     def found(cls) -> Standing:
@@ -62,24 +71,24 @@ class Standing(Lab):
         options = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["topology"].items()}
         lab = cls(**options)
         lab.running = {role: Process.restored(one) for role, one in saved["running"].items()}
+        lab.undo = saved["undo"]
         return lab
 
-    def broken(self) -> list[str]:
-        """The tables of faults that are in place, as `fw: fault123x1`."""
-        place = f"table inet {faults.TABLE}"
-        lines = [
-            (ns, line)
-            for ns in self.topology.namespaces
-            for line in self.exec(ns, "nft", "list", "tables").splitlines()
-        ]
-        return [f"{ns}: {line.removeprefix('table inet ')}" for ns, line in lines if line.startswith(place)]
+    def broken(self) -> list[tuple[str, str, str]]:
+        """The tables of faults that are in place: namespace, family, name."""
+        listed = {ns: self.exec(ns, "nft", "list", "tables").splitlines() for ns in self.topology.namespaces}
+        tables = [(ns, *line.split()[1:]) for ns, lines in listed.items() for line in lines]
+        return [(ns, family, table) for ns, family, table in tables if table.startswith(TABLE)]
 
     def mend(self) -> None:
-        """Mend whatever another command broke: rules, their helpers, links, addresses and routes."""
-        for entry in self.broken():
-            ns, table = entry.split(": ")
-            self.exec(ns, "nft", "delete", "table", "inet", table)
-        for role in [role for role in self.running if role.startswith(faults.TABLE)]:
+        """Mend whatever another command broke, in its own way, and then what one that was killed may have left."""
+        super().mend()
+        while self.undo:
+            with suppress(LabError):  # gone already, by hand
+                take_back(self, self.undo.pop())
+        for ns, family, table in self.broken():
+            self.exec(ns, "nft", "delete", "table", family, table)
+        for role in [role for role in self.running if role.startswith(TABLE)]:
             self.stop(role)
         for ns in self.topology.namespaces:
             for kind in ("prohibit", "blackhole"):
@@ -89,21 +98,28 @@ class Standing(Lab):
         self.save()
 
 
-def up(words: list[str]) -> None:
-    """Build it; `words` are the options of USAGE."""
+def options_of(words: list[str]) -> dict[str, Any]:
+    """The topology that the options of `up` ask for; LabError for one that is none."""
     options: dict[str, Any] = {}
     for word in words:
         key, _, value = word.partition("=")
-        if key == "families" and set(value.split(",")) <= {"4", "6"}:
+        names = set(value.split(","))
+        if key == "families" and names <= {"4", "6"}:
             options[key] = tuple(int(family) for family in value.split(","))
-        elif key == "nat" and set(value.split(",")) <= {"fw", "isp"}:
+        elif (key == "nat" and names <= {"fw", "isp"}) or (key == "no_ipv6" and names <= HOSTS.keys()):
             options[key] = tuple(value.split(","))
-        elif word in ("lan=private", "lan=shared", "lan=public"):
+        elif word in ("lan=private", "lan=shared", "lan=public", "codec=bridge", "codec=routed"):
             options[key] = value
-        elif word in ("inner_hop", "default_icmp_limits"):
+        elif word in SWITCHES:
             options[key] = True
         else:
             raise LabError(f"unknown option {word!r}\n{USAGE}")
+    return options
+
+
+def up(words: list[str]) -> None:
+    """Build it; `words` are the options of USAGE."""
+    options = options_of(words)
     if namespaces(PREFIX):
         raise LabError("the lab is up already; scripts/lab down takes it down")
     with Standing(**options) as lab:
@@ -120,8 +136,8 @@ def status() -> None:
     print("path:   room -> " + " -> ".join((*lab.routers, "net")))
     for role, process in lab.running.items():
         print(f"{'runs' if process.alive() else 'DEAD'}:   {role} in {process.spec.ns}, pid {process.pid}")
-    for entry in lab.broken():
-        print(f"broken: {entry}")
+    for ns, _, table in lab.broken():
+        print(f"broken: {ns}: {table}")
 
 
 def shell(words: list[str]) -> None:
@@ -147,6 +163,18 @@ def probe(words: list[str]) -> None:
     product.become(lab, argv, env={**needed, "TERM": os.environ.get("TERM", "dumb")})
 
 
+def _value(key: str, value: str) -> object:
+    """What a KEY=VALUE of `break` means: numbers, lists of them for plural keys, else the word itself."""
+    if key in ("ports", "kinds"):
+        return tuple(int(word) for word in value.split(",") if word.isdecimal())
+    return float(value) if re.fullmatch(r"\d+\.\d+", value) else int(value) if value.isdecimal() else value
+
+
+def _taken(function: Callable[..., object]) -> str:
+    names = [name for name in inspect.signature(function).parameters if name != "lab"]
+    return ", ".join(names) or "no router and no option: it is in the room"
+
+
 def break_(words: list[str]) -> None:
     """Break something and leave it so."""
     if not words:
@@ -156,12 +184,17 @@ def break_(words: list[str]) -> None:
     if words[0] not in faults.NAMED:
         raise LabError(f"no fault called {words[0]!r}; scripts/lab break lists them")
     lab = Standing.found()
-    for router in words[1:]:
+    routers = [word for word in words[1:] if "=" not in word]
+    for router in routers:
         lab.name(router)
+    options = {key: _value(key, value) for key, _, value in (word.partition("=") for word in words[1:] if "=" in word)}
+    function = faults.NAMED[words[0]]
     try:
-        faults.NAMED[words[0]](lab, *words[1:])
+        inspect.signature(function).bind(lab, *routers, **options)
     except TypeError:
-        raise LabError(f"{words[0]} takes no router: it is in the room") from None
+        raise LabError(f"{words[0]} takes {_taken(function)}") from None
+    try:
+        function(lab, *routers, **options)
     except LabError:
         Lab.mend(lab)  # what it had begun, and not what stood before
         raise

@@ -1,21 +1,28 @@
-"""What can be broken in the lab, one small function each; `NAMED` is the list for `scripts/lab break`.
+"""What routers, firewalls and the room's own machine can break, one small function each.
 
 Every function breaks at once and gives a `Fault`: `with faults.udp_drop(lab, "fw"):` mends at the end of the block,
-`fault.remove()` by hand, `lab.mend()` takes all away. Each fault has an nft table of its own, so they add up.
-Where a rule stands matters to a TTL ladder: in the `forward` hook the router itself still answers with
-time-exceeded; in `prerouting` (raw) the packet goes before the TTL check and the router is silent too.
+`fault.remove()` by hand, `lab.mend()` takes all away. Those of the link to the codec stand in faults_link.py and are
+to be had here as well; `NAMED` is the list of all for `scripts/lab break`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Self
+from collections.abc import Callable, Iterable
 
+from .fault import Fault
+from .fault import ports_of as _ports
+from .faults_link import (
+    bridge_port_drop,
+    client_isolation,
+    codec_off,
+    codec_prohibited,
+    codec_rebooted,
+    idle_timeout,
+    mtu_hole,
+    nd_filtered,
+    stray_ra,
+)
 from .network import Lab
-from .procs import Ready, Spec
 from .topology import NET4, NET6
 
 TUNNEL_PORTS = (24704, 3478, 1194, 500, 123)
@@ -27,66 +34,6 @@ ICMP_ERRORS = (
 )
 BEYOND = (f"ip daddr {NET4}", f"ip6 daddr {NET6}")
 HANDSHAKE = 150  # bytes of an IP packet: the three of TCP's handshake are shorter, a TLS greeting is longer
-TABLE = "fault"
-_numbers = iter(range(1, 1_000_000))
-
-
-class Fault:
-    """Something broken in a lab; a context manager that mends it."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self._undo: list[Callable[[], object]] = []
-        lab.faults.append(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-    def remove(self) -> None:
-        """Mend it; a second time does nothing."""
-        while self._undo:
-            self._undo.pop()()
-        if self in self.lab.faults:
-            self.lab.faults.remove(self)
-
-    def rules(self, ns: str, hook: str, rules: Iterable[str]) -> Self:
-        """Add nft rules in one hook; `early` is before the TTL check, `late` also sees what the router itself sends."""
-        table = f"{TABLE}{os.getpid()}x{next(_numbers)}"
-        chain = {
-            "forward": "type filter hook forward priority filter",
-            "input": "type filter hook input priority filter",
-            "output": "type filter hook output priority filter",
-            "early": "type filter hook prerouting priority raw",
-            "late": "type filter hook postrouting priority filter",
-            "redirect": "type nat hook prerouting priority dstnat",
-        }[hook]
-        body = "\n".join(rules)
-        self.lab.nft(ns, f"table inet {table} {{\nchain rules {{\n{chain};\n{body}\n}}\n}}\n")
-        self._undo.append(lambda: self.lab.exec(ns, "nft", "delete", "table", "inet", table))
-        return self
-
-    def ip(self, ns: str, commands: Sequence[str], undo: Sequence[str] = ()) -> Self:
-        """Run `ip` commands in a namespace; mending runs `undo` and configures the namespace again."""
-        self._undo.append(lambda: self.lab.configure(ns))
-        if undo:
-            self._undo.append(lambda: self.lab.ip(ns, *undo))
-        self.lab.ip(ns, *commands)
-        return self
-
-    def helper(self, ns: str, *argv: str, ready: Ready) -> Self:
-        """Run a program beside the rules for as long as the fault lasts."""
-        role = f"{TABLE}-{os.getpid()}-{next(_numbers)}"
-        script = str(Path(__file__).with_name("tcpd.py"))
-        self.lab.start(Spec(role, ns, (sys.executable, script, *argv), (ready,)))
-        self._undo.append(lambda: self.lab.stop(role))
-        return self
-
-
-def _ports(ports: Iterable[int]) -> str:
-    return "{ " + ", ".join(str(port) for port in ports) + " }"
 
 
 def _match(protocol: str, ports: Iterable[int] | None) -> str:
@@ -314,5 +261,14 @@ NAMED: dict[str, Callable[..., Fault]] = {
         local_drop,
         local_prohibit,
         deaf,
+        bridge_port_drop,
+        nd_filtered,
+        client_isolation,
+        mtu_hole,
+        stray_ra,
+        codec_prohibited,
+        idle_timeout,
+        codec_off,
+        codec_rebooted,
     )
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -16,7 +17,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -29,11 +29,10 @@ from .topology import LINKS, Topology, bare, settings
 if TYPE_CHECKING:
     from types import FrameType
 
-    from .faults import Fault
+    from .fault import Fault
 
 _OWNED = re.compile(r"rp(\d+)-\d+-")
 WORK = "roomprobe-lab-"
-LINK_LOCAL_S = 2.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _open: list[Lab] = []
 _numbers = iter(range(1, 1_000_000))
@@ -114,7 +113,7 @@ class Lab:
 
     def _cable(self) -> None:
         batch = [f"netns add {self.name(ns)}" for ns in self.topology.namespaces]
-        ports = {"p-gateway": "br0", **{port: "br0" for port in self.topology.bridged.values()}}
+        ports = {"p-gateway": "br0", **dict.fromkeys(self.topology.bridged.values(), "br0")}
         cables = [(self.gateway, "lan0", "lan", "p-gateway")]
         cables += [(ns, "eth0", "lan", port) for ns, port in self.topology.bridged.items()]
         if self.topology.codec == "routed":
@@ -132,7 +131,10 @@ class Lab:
             for ns, port, there, other in cables
         ]
         run(["ip", "-batch", "-"], "\n".join(batch))
-        run(["ip", "-n", self.name("lan"), "-batch", "-"], "\n".join(f"link set {p} master {b}" for p, b in ports.items()))
+        run(
+            ["ip", "-n", self.name("lan"), "-batch", "-"],
+            "\n".join(f"link set {p} master {b}" for p, b in ports.items()),
+        )
         for ns in self.topology.namespaces:
             self.configure(ns)
         for router in self.topology.nat:
@@ -179,6 +181,20 @@ class Lab:
         """Give a namespace its links, addresses and routes (again)."""
         run(["ip", "-n", self.name(ns), "-batch", "-"], "\n".join(self._settings[ns]))
 
+    def join(self, ns: str) -> None:
+        """Put one more machine on the room's bridge, its `eth0` up and without addresses, until it has to `leave`."""
+        run(["ip", "netns", "add", self.prefix + ns])
+        self.exec(ns, "sysctl", "-qw", *_NO_DAD, *_FORWARD)
+        ends = (self.name(ns), self.name("lan"))
+        run(["ip", *f"link add eth0 netns {ends[0]} type veth peer name p-{ns} netns {ends[1]}".split()])
+        self.ip("lan", f"link set p-{ns} master br0", f"link set p-{ns} up")
+        self.ip(ns, "link set lo up", "link set eth0 up")
+
+    def leave(self, ns: str) -> None:
+        """Take away a machine that has joined, and what runs on it."""
+        self.ip("lan", f"link del p-{ns}")  # the namespace's own end goes some time after its name
+        remove_namespaces(self.prefix + ns)
+
     def start(self, spec: Spec) -> Process:
         """Start a process and wait until it is ready; one of the same role that is running gives way first."""
         if spec.role in self.running:
@@ -192,6 +208,10 @@ class Lab:
         """End the process of that role, if it runs."""
         if (process := self.running.pop(role, None)) is not None:
             process.stop()
+
+    def kill(self, role: str) -> None:
+        """End the process of that role at once, with no chance to say goodbye."""
+        self.running.pop(role).stop(signal.SIGKILL)
 
     def mend(self) -> None:
         """Take every fault away."""
@@ -230,17 +250,11 @@ class Lab:
         return self.topology.host_address(ns, family)
 
     def link_local(self, ns: str, interface: str = "eth0") -> str:
-        """The IPv6 link-local address of an interface, without scope; LabError when the kernel gave it none."""
-        end = time.monotonic() + LINK_LOCAL_S
-        while not (found := self._link_locals(ns, interface)) and time.monotonic() < end:
-            time.sleep(0.01)
-        if not found:
-            raise LabError(f"{interface} in {ns} has no IPv6 link-local address")
-        return found[0]
-
-    def _link_locals(self, ns: str, interface: str) -> list[str]:
-        shown = json.loads(self.exec(ns, "ip", "-j", "-6", "addr", "show", "dev", interface, "scope", "link"))
-        return [address["local"] for entry in shown for address in entry.get("addr_info", ()) if address]
+        """The IPv6 link-local address of an interface, without scope: made of its MAC, so known while it is down too."""
+        shown = json.loads(self.exec(ns, "ip", "-j", "link", "show", "dev", interface))
+        mac = bytearray.fromhex(shown[0]["address"].replace(":", ""))
+        mac[0] ^= 2  # RFC 4291 appendix A: the modified EUI-64
+        return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + mac[:3] + b"\xff\xfe" + mac[3:]))
 
     def codec_addresses(self, ns: str = "codec") -> list[str]:
         """A codec's IPv6 addresses as the room writes them: `fe80::...%eth0` where it is on the bridge, then its ULA."""

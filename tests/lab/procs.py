@@ -80,10 +80,10 @@ class Process:
         """Whether this very process still runs (not another one that was given its pid)."""
         return start_time(self.pid) == self.started
 
-    def stop(self) -> None:
-        """End it: asked first, then made to."""
+    def stop(self, first: int | None = None) -> None:
+        """End it: asked first (by its own signal unless told otherwise), then made to."""
         if self.alive():
-            self._signal(self.spec.end)
+            self._signal(first or self.spec.end)
             end = time.monotonic() + STOP_S
             while self.alive() and time.monotonic() < end:
                 time.sleep(0.003)

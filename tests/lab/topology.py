@@ -62,10 +62,14 @@ class Topology:
         return ("room", "codec", *extra, "lan", *self.routers, "net")
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The machines that stand in LANs: room, codec and what was asked for beside them."""
+        return tuple(ns for ns in self.namespaces if ns in HOSTS)
+
+    @property
     def bridged(self) -> dict[str, str]:
         """The hosts on the room's LAN and their ports of the bridge."""
-        hosts = [ns for ns in self.namespaces if ns in HOSTS and (ns != "codec" or self.codec == "bridge")]
-        return {ns: f"p-{ns}" for ns in hosts}
+        return {ns: f"p-{ns}" for ns in self.hosts if ns != "codec" or self.codec == "bridge"}
 
     def lan_of(self, ns: str) -> dict[int, str]:
         """The pattern of a host's own addresses, per family that it has."""
@@ -94,7 +98,7 @@ def settings(topology: Topology) -> dict[str, list[str]]:
     lines: dict[str, list[str]] = {ns: ["link set lo up"] for ns in topology.namespaces}
     lines["lan"] += [f"link set {port} up" for port in ("br0", "p-gateway", *topology.bridged.values())]
     lines["lan"] += [f"link set {port} type bridge_slave isolated off" for port in topology.bridged.values()]
-    for ns in (ns for ns in topology.namespaces if ns in HOSTS):
+    for ns in topology.hosts:
         own = topology.lan_of(ns)
         lines[ns] += _port("eth0", [pattern.format(HOSTS[ns]) for pattern in own.values()])
         lines[ns] += [_route("default", pattern.format(1)) for pattern in own.values()]
