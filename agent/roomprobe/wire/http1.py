@@ -18,6 +18,7 @@ MOST_FIELDS = 64
 MOST_VALUE = 200
 MOST_REASON = 60
 MOST_LENGTH = 10**12
+MOST_EMPTY = 4  # bytes of empty lines before a request
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}  # RFC 9110 section 15
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
@@ -104,16 +105,18 @@ def parse_head(data: bytes) -> Head | None:
 
 def is_request(data: bytes) -> bool | None:
     """Whether `data` begins as a request does; None while too little of it is there to tell."""
-    data = data.lstrip(b"\r\n")
-    if _METHOD.match(data):
+    begin = data.lstrip(b"\r\n")
+    if len(data) - len(begin) > MOST_EMPTY:
+        return False
+    if _METHOD.match(begin):
         return True
-    return None if _BEGINS.fullmatch(data) else False
+    return None if _BEGINS.fullmatch(begin) else False
 
 
 def parse_request(data: bytes) -> Request | None:
     """The head of the request that `data` begins with; None while it is not complete; Malformed when it is none."""
     empty = len(data) - len(data.lstrip(b"\r\n"))  # section 2.2: empty lines before a request are skipped
-    if is_request(data) is False or empty > 4:
+    if is_request(data) is False:
         raise Malformed("not an HTTP/1 request")
     found = _split(data[empty:])
     if found is None:
