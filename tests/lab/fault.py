@@ -50,15 +50,16 @@ class Fault:
         if self in self.lab.faults:
             self.lab.faults.remove(self)
 
-    def rules(self, ns: str, hook: str, rules: Iterable[str]) -> Self:
+    def rules(self, ns: str, hook: str, rules: Iterable[str], sets: str = "") -> Self:
         """Add nft rules in one hook; `early` is before the TTL check, `late` also sees what the router itself sends.
 
-        `bridge` is the forwarding of a bridge, in `lan`: only what crosses it from port to port.
+        `bridge` is the forwarding of a bridge, in `lan`: only what crosses it from port to port. `sets`: nft's sets
+        that the rules use.
         """
         table = f"{TABLE}{os.getpid()}x{next(_numbers)}"
         family, chain = HOOKS[hook]
         body = "\n".join(rules)
-        self.lab.nft(ns, f"table {family} {table} {{\nchain rules {{\n{chain};\n{body}\n}}\n}}\n")
+        self.lab.nft(ns, f"table {family} {table} {{\n{sets}\nchain rules {{\n{chain};\n{body}\n}}\n}}\n")
         self.undo.append(("exec", ns, "nft", "delete", "table", family, table))
         return self
 

@@ -20,6 +20,14 @@ STRAY_PREFIX = "2001:db8:bad::/64"
 # Nearer to the routed codec's address than the room's own: the kernel prefers it as source (RFC 6724 5, rule 8).
 STRAY_SOURCE_PREFIX = "fd00:60:0:bad::/64"
 RA_S = 10.0
+_FLOW, _BACK = "ip6 saddr . ip6 daddr . tcp sport . tcp dport", "ip6 daddr . ip6 saddr . tcp dport . tcp sport"
+_TRACKED = (
+    "ether type != ip6 accept",
+    "meta l4proto != tcp accept",
+    f"tcp flags & (syn | ack) == syn update @flows {{ {_FLOW} }} update @flows {{ {_BACK} }} accept",
+    f"{_FLOW} @flows update @flows {{ {_FLOW} }} update @flows {{ {_BACK} }} accept",
+    "drop",
+)
 RADVD = """\
 interface eth0 {{
     AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;
@@ -135,9 +143,13 @@ def codec_prohibited(lab: Lab, router: str = "fw", ports: Iterable[int] = CODEC_
 def idle_timeout(lab: Lab, seconds: int = 2, *, where: str | None = None) -> Fault:
     """A stateful firewall forgets a connection that was idle for `seconds`, and drops what then comes, in silence.
 
-    It forgets those that stood before as well: break first, then connect.
+    It forgets those that stood before as well: break first, then connect. `where`: `bridge` or a router.
     """
     ns, hook = _place(lab, where)
+    if hook == "bridge":
+        # This kernel tracks no connections on a bridge, so a set with a lifetime does: IPv6 only.
+        known = f"flags dynamic,timeout; timeout {seconds}s; size 65535;"
+        return Fault(lab).rules(ns, hook, _TRACKED, f"set flows {{ typeof {_FLOW}; {known} }}")
     fault = Fault(lab).rules(ns, hook, ["meta l4proto tcp ct state invalid drop"])
     prefix = "net__netfilter__nf_conntrack_tcp_"
     return fault.sysctl(ns, **{f"{prefix}timeout_established": seconds, f"{prefix}loose": 0})
