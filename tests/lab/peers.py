@@ -1,4 +1,4 @@
-"""Real servers in the lab: nginx, dnsmasq, coturn, chrony, squid and our own UDP far end.
+"""Real servers in the lab: nginx, dnsmasq, coturn, chrony, squid and our own UDP far end; peers_link.py has the codec's.
 
 Every function starts one and returns when it is ready. A second start of the same kind in the same place replaces
 the first; as a context manager it puts the first back at the end: `with peers.udp(lab, silent=TUNNEL_PORTS):`.
@@ -9,68 +9,26 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from .faults import TUNNEL_PORTS
 from .network import Lab
+from .peer import Peer
+from .peer import folder_for as _folder
+from .peer import without as without
+from .peers_link import codec as codec
+from .peers_link import controller as controller
+from .peers_link import one_controller as one_controller
+from .peers_link import web_instead as web_instead
 from .pki import Authority
-from .procs import Process, Spec, program, run
+from .procs import Spec, program, run
 from .topology import NET_HOSTS
 
 CONFIG, CALLS = "config.starleaf.com", "acme.call.sl"
 HOSTS: dict[str, tuple[int, ...]] = {CALLS: (10, 11, 12), CONFIG: (20,)}
 PROXY_PORT = 3128
 PROXY_USER, PROXY_PASSWORD = "room", "secret"
-
-
-class Peer:
-    """A running server; `stop` ends it, leaving a `with` block also brings back the one it replaced."""
-
-    def __init__(self, lab: Lab, spec: Spec) -> None:
-        self.lab, self.spec = lab, spec
-        before = lab.running.get(spec.role)
-        self.replaced = before.spec if before else None
-        self.process: Process = lab.start(spec)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        if self.replaced:
-            self.lab.start(self.replaced)
-
-    @property
-    def log(self) -> str:
-        """What it has said so far."""
-        return (self.lab.work / f"{self.spec.role}.log").read_text(errors="replace")
-
-    def stop(self) -> None:
-        """End it."""
-        if self.lab.running.get(self.spec.role) is self.process:
-            self.lab.stop(self.spec.role)
-
-
-class Without:
-    """`with peers.without(lab, "tls"):` a server is away for the length of the block."""
-
-    def __init__(self, lab: Lab, role: str) -> None:
-        self.lab, self.process = lab, lab.running[role]
-        lab.stop(role)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lab.start(self.process.spec)
-
-
-def without(lab: Lab, role: str) -> Without:
-    """Stop the server of that role (a key of `lab.running`) now; the `with` block brings it back."""
-    return Without(lab, role)
 
 
 def everything(lab: Lab) -> None:
@@ -281,10 +239,3 @@ def proxy_url(lab: Lab) -> str:
     """What to write into `[network] proxy`."""
     host = lab.resolvers[0]
     return f"http://{f'[{host}]' if ':' in host else host}:{PROXY_PORT}"
-
-
-def _folder(lab: Lab, name: str) -> Path:
-    """A folder of its own for every start: a server that is put back must find its own files again."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=lab.work))
-    folder.chmod(0o755)
-    return folder
