@@ -11,7 +11,6 @@ import contextlib
 import ipaddress
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from . import product
-from .procs import PATH, LabError, Process, Spec, launch, namespaces, program, remove_namespaces, run, start_time
+from .procs import PATH, LabError, Process, Spec, launch, namespaces, program, remove_namespaces, run
+from .procs import WORK as WORK
+from .procs import sweep as sweep
 from .topology import LINKS, Topology, bare, settings
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     from .fault import Fault
 
-_OWNED = re.compile(r"rp(\d+)-\d+-")
-WORK = "roomprobe-lab-"
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _open: list[Lab] = []
 _numbers = iter(range(1, 1_000_000))
@@ -277,20 +276,6 @@ class Lab:
     def resolvers(self) -> list[str]:
         """The site's resolver, at the gateway: one address of the first family that the site has."""
         return [self.address(self.gateway, self.topology.families[0])]
-
-
-def sweep() -> list[str]:
-    """Remove what labs left behind whose owner was killed too hard to do it; gives their prefixes."""
-    places = Path(tempfile.gettempdir()).glob(f"{WORK}rp*")
-    folders = {path.name.removeprefix(WORK): path for path in places if path.lstat().st_uid == 0}
-    matches = [_OWNED.match(name) for name in (*namespaces("rp"), *folders)]
-    owners = {match.group(): int(match.group(1)) for match in matches if match}
-    gone = sorted(prefix for prefix, owner in owners.items() if start_time(owner) is None)
-    for prefix in gone:
-        remove_namespaces(prefix)
-        if prefix in folders:
-            shutil.rmtree(folders[prefix], ignore_errors=True)
-    return gone
 
 
 def _close_all() -> None:

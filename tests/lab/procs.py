@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+WORK = "roomprobe-lab-"
 NETNS = Path("/run/netns")
 READY_S = 15.0
 STOP_S = 3.0
+_OWNED = re.compile(r"rp(\d+)-\d+-")
 
 
 class LabError(Exception):
@@ -169,3 +173,17 @@ def remove_namespaces(prefix: str) -> None:
                     os.kill(int(pid), signal.SIGKILL)
         with contextlib.suppress(LabError):  # gone in between: that is what was wanted
             run([ip, "netns", "del", name])
+
+
+def sweep() -> list[str]:
+    """Remove what labs left behind whose owner was killed too hard to do it; gives their prefixes."""
+    places = Path(tempfile.gettempdir()).glob(f"{WORK}rp*")
+    folders = {path.name.removeprefix(WORK): path for path in places if path.lstat().st_uid == 0}
+    matches = [_OWNED.match(name) for name in (*namespaces("rp"), *folders)]
+    owners = {match.group(): int(match.group(1)) for match in matches if match}
+    gone = sorted(prefix for prefix, owner in owners.items() if start_time(owner) is None)
+    for prefix in gone:
+        remove_namespaces(prefix)
+        if prefix in folders:
+            shutil.rmtree(folders[prefix], ignore_errors=True)
+    return gone
