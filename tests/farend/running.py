@@ -87,6 +87,13 @@ class Codec:
                 return found
         raise AssertionError(f"no {event} {wanted} came; the last were {self.seen[-5:]}")
 
+    def closed(self, source_port: int) -> Event:
+        """How the connection from that port ended, said already or still to come; ports are not used twice in a moment."""
+        for event in self.seen:
+            if event["event"] == "closed" and event["source_port"] == source_port:
+                return event
+        return self.wait("closed", source_port=source_port)
+
     def wait_line(self, part: str) -> str:
         """The next line of text with this in it."""
         until = time.monotonic() + PATIENCE_S

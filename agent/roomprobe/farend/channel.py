@@ -56,6 +56,8 @@ class Channel:
             else:
                 await self._flush()
                 self._tls = tls
+                # The client's last flight has no answer: a client without TCP_NODELAY waits for its ACK before it asks.
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 return True
 
     async def send(self, data: bytes) -> None:

@@ -50,13 +50,31 @@ class Count:
     refused: int = 0
 
 
+class Rate:
+    """Room for LISTED_BURST lines at once, and LISTED_PER_S a second."""
+
+    def __init__(self) -> None:
+        self._left, self._at = float(LISTED_BURST), time.monotonic()
+
+    def room(self) -> bool:
+        """Whether there is room for one more; takes it."""
+        moment = time.monotonic()
+        self._left = min(float(LISTED_BURST), self._left + (moment - self._at) * LISTED_PER_S)
+        self._at = moment
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Journal:
     """Says events through `put` (for stdout, for the log); `as_json` chooses what stdout gets."""
 
     def __init__(self, put: Put, *, as_json: bool) -> None:
         self._put = put
         self._as_json = as_json
-        self._tokens, self._at = float(LISTED_BURST), time.monotonic()
+        # Another roomprobe must not go unseen among the connects of a scan: exchanges have a rate of their own.
+        self._rate, self._exchanges = Rate(), Rate()
         self._began = time.monotonic()
         self._counts: dict[Key, Count] = {}
         self._more, self._more_refused = 0, 0
@@ -69,7 +87,7 @@ class Journal:
     def connected(self, visit: Visit) -> None:
         """Somebody has connected."""
         self._counted(visit).connections += 1
-        visit.listed = self._room()
+        visit.listed = self._rate.room()
         if visit.listed:
             self.say(events.Connected(time=now(), connection=visit.connection, **_who(visit)))
         else:
@@ -80,7 +98,7 @@ class Journal:
         count = self._counted(visit)
         count.connections += 1
         count.refused += 1
-        if self._room():
+        if self._rate.room():
             self.say(events.Refused(time=now(), why=why, **_who(visit)))
         else:
             self._more += 1
@@ -91,8 +109,7 @@ class Journal:
         if kind in visit.kinds:
             return
         visit.kinds.append(kind)
-        # Another roomprobe must not go unseen among the connects of a scan.
-        if kind == "exchange" and not visit.listed and self._room():
+        if kind == "exchange" and not visit.listed and self._exchanges.room():
             visit.listed = True
             self._more = max(0, self._more - 1)
         if visit.listed and kind not in (
@@ -173,15 +190,6 @@ class Journal:
         count = self._counts.setdefault(key, Count(first=moment, last=moment))
         count.last = moment
         return count
-
-    def _room(self) -> bool:
-        moment = time.monotonic()
-        self._tokens = min(float(LISTED_BURST), self._tokens + (moment - self._at) * LISTED_PER_S)
-        self._at = moment
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 def rendered(event: AnyEvent, *, as_json: bool) -> tuple[bytes, bytes]:

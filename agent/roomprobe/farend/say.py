@@ -46,7 +46,7 @@ def line(event: AnyEvent) -> str:
         case events.Refused():
             return f"{_met(event)}  closed at once: {events.REFUSALS[event.why]}"
         case events.More():
-            return f"{_clock(event.time)}  and {_more(event)}"
+            return f"{_clock(event.time)}  {_more(event)}"
         case events.Log():
             return f"{_clock(event.time)}  the log gets nothing more: {event.why}"
         case events.Peer():
@@ -95,10 +95,11 @@ def _ending(event: events.Closed) -> str:
 
 def _more(event: events.More) -> str:
     kinds = ", ".join(f"{count:,} × {events.KINDS[kind]}" for kind, count in sorted(event.kinds.items()))
-    refused = f", {event.refused:,} closed at once" if event.refused else ""
-    return f"{event.connections:,} more connection{'s' * (event.connections != 1)}{refused}" + (
-        f": {kinds}" if kinds else ""
-    )
+    if not event.connections:
+        return f"of those before, ended: {kinds}"
+    refused = f", {event.refused:,} of them closed at once" if event.refused else ""
+    ended = f"; ended: {kinds}" if kinds else ""
+    return f"and {event.connections:,} more connection{'s' * (event.connections != 1)}{refused}{ended}"
 
 
 def _plural(count: int, what: str) -> str:
