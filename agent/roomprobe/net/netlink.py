@@ -119,12 +119,22 @@ class Tables(Frozen, frozen=True, kw_only=True):
 def read() -> Tables:
     """The kernel's tables now. A table that cannot be read is empty; never raises for what the kernel answers."""
     return Tables(
-        links=parse_links(rtnetlink.ask(RTM_GETLINK, struct.pack("=BxHiII", 0, 0, 0, 0, 0))),
-        addresses=parse_addresses(rtnetlink.ask(RTM_GETADDR, bytes(8))),
+        links=read_links(),
+        addresses=read_addresses(),
         routes=parse_routes(rtnetlink.ask(RTM_GETROUTE, bytes(12))),
         neighbours=read_neighbours(),
         way_out=way_out(),
     )
+
+
+def read_links() -> tuple[Link, ...]:
+    """The interfaces alone."""
+    return parse_links(rtnetlink.ask(RTM_GETLINK, struct.pack("=BxHiII", 0, 0, 0, 0, 0)))
+
+
+def read_addresses() -> tuple[LocalAddress, ...]:
+    """The addresses alone."""
+    return parse_addresses(rtnetlink.ask(RTM_GETADDR, bytes(8)))
 
 
 def read_neighbours() -> tuple[Neighbour, ...]:
