@@ -7,6 +7,7 @@ bounded queue, and are counted when it is full.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import stat
@@ -48,9 +49,12 @@ class LogFile:
     def append(self, data: bytes) -> str | None:
         """Writes whole lines; why it is the end ("full", or what the system says), None when it is not."""
         try:
-            if os.fstat(self._number).st_size + len(data) > MOST_LOG_BYTES - RESERVE:
+            size = os.fstat(self._number).st_size
+            if size + len(data) > MOST_LOG_BYTES - RESERVE:
                 return "full"
-            os.write(self._number, data)
+            if os.write(self._number, data) < len(data):  # the disk is as good as full: no half lines
+                os.ftruncate(self._number, size)
+                return os.strerror(errno.ENOSPC)
         except OSError as error:
             return os.strerror(error.errno or 0)
         return None
