@@ -177,14 +177,13 @@ def codec_rebooted(lab: Lab, role: str = "codec", *, away: float = 0.0) -> Fault
     if role not in lab.running:
         raise LabError(f"nothing called {role!r} runs in this lab: {', '.join(lab.running)}")
     server = lab.running[role]
-    if not away:
+    with Fault(lab) as fault:
+        if away:
+            fault.ip(server.spec.ns, ["link set eth0 down"])
         lab.kill(role)
-        lab.start(server.spec)
-        return Fault(lab)
-    with Fault(lab).ip(server.spec.ns, ["link set eth0 down"]):
-        lab.kill(role)
-        # What a machine without power forgets, its kernel would go on repeating here.
-        lab.exec(server.spec.ns, "ss", "-K", "-t", "state", "all")
-        time.sleep(away)
+        if away:
+            # What a machine without power forgets, its kernel would go on repeating here.
+            lab.exec(server.spec.ns, "ss", "-K", "-t", "state", "all")
+            time.sleep(away)
     lab.start(server.spec)
-    return Fault(lab)
+    return fault
