@@ -20,7 +20,7 @@ from .procs import LabError, Spec, program, run
 from .product import AGENT
 
 HERE = Path(__file__).parent
-HELD_S = 10.0
+HELD_S = 5.0
 
 
 class Watched(Peer):
