@@ -9,6 +9,7 @@ import contextlib
 import random
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 
@@ -167,6 +168,29 @@ def test_who_never_reads_keeps_nobody_waiting(codec: Codec, steady: None) -> Non
         for _ in range(20):
             good.sendall(b"PING a\r\n")
             assert line(good) == b"PONG a\r\n"
+
+
+def test_who_sends_without_end_keeps_nobody_waiting(codec: Codec, steady: None) -> None:
+    block, over = b"SINK 65536\r\n".ljust(65_536, b".") * 4, threading.Event()
+
+    def flood(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                sock.sendall(block)
+
+    with connected(codec, 69) as busy, connected(codec, 5000) as good:
+        greet(busy)
+        greet(good)
+        sender = threading.Thread(target=flood, args=(busy,), daemon=True)
+        sender.start()
+        try:
+            for _ in range(20):
+                good.sendall(b"PING a\r\n")
+                assert line(good) == b"PONG a\r\n"
+        finally:
+            over.set()
+            busy.shutdown(socket.SHUT_RDWR)
+            sender.join()
 
 
 def test_a_scan_of_all_ports_with_many_hands(codec: Codec, steady: None) -> None:
