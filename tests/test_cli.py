@@ -51,7 +51,7 @@ MISTAKES: list[tuple[tuple[str | bytes, ...], str]] = [
     (("--org", "acme", "plan"), '"plan" is not an argument of roomprobe; a command comes first: roomprobe plan.'),
     (
         ("pln",),
-        'there is no command "pln" (did you mean plan?); the commands are plan, profiles, explain, config, demo.',
+        'there is no command "pln" (did you mean plan?); the commands are plan, profiles, explain, config, codec, demo.',
     ),
     (("--once", "--timeout", "0"), "argument --timeout: must be a number of seconds from 1 to 600."),
     (("--once", "--timeout", "nan"), "argument --timeout: must be a number of seconds from 1 to 600."),
@@ -94,12 +94,25 @@ def test_a_mistake_is_one_sentence_and_status_3(arguments: tuple[str | bytes, ..
 
 
 ONCE = [
-    (("--profile", "nope"), 'there is no profile "nope"; allowed: starleaf.'),
+    (("--profile", "nope"), 'there is no profile "nope"; allowed: starleaf, teamline-5141.'),
     ((), "The StarLeaf profile needs the organisation for {org}.call.sl"),
     (("--org", "acme", "--only", "X1"), '--only: the profiles in use have no row "X1"'),
     (("--org", "a.b"), "--org must be one DNS label"),
     (("--interface", "x" * 16), "--interface must be a network interface name"),
     (("--config", "/nonexistent"), "/nonexistent cannot be read"),
+    (("--codec", "192.0.2.1"), 'the controller link is IPv6 only, and "192.0.2.1" is IPv4.'),
+    (("--codec", "::ffff:192.0.2.1"), "the controller link is IPv6 only"),
+    (("--codec", "fe80::1"), '--codec is link-local, so it must name the interface too, as in "fe80::1%eth0".'),
+    (("--codec", "fe80::1%"), 'must name an interface after the "%"'),
+    (("--codec", "fe80::1%a%b"), 'must name an interface after the "%"'),
+    (("--codec", "fd00::1%lo"), 'must not name an interface: "fd00::1%lo" is not link-local; write "fd00::1".'),
+    (("--codec", "ff02::1%lo"), "must be the address of one device"),
+    (("--codec", "codec.acme.example"), "a name ending in .local or a name without dots"),
+    (("--codec", ""), "--codec must be an IPv6 address"),
+    (("--profile", "teamline-5141", "--codec", "fe80::1%eth9"), '--codec: this box has no interface "eth9"; it has '),
+    (("--hold", "0"), "--hold: must be a number of seconds from 1 to 14400."),
+    (("--port-offset", "-1"), "--port-offset: must be a whole number from 0 to 42079."),
+    (("--port-offset", "50000"), "--port-offset: must be a whole number from 0 to 42079."),
 ]
 
 
@@ -151,7 +164,8 @@ def test_profiles() -> None:
     assert "legacy" in done.stdout and "may not be StarLeaf." in done.stdout
     read = json.loads(run("profiles", "--json").stdout)
     assert [(p["id"], p["enabled"], p["origin"], len(p["row"])) for p in read["profiles"]] == [
-        ("starleaf", True, "shipped", 15)
+        ("starleaf", True, "shipped", 15),
+        ("teamline-5141", False, "shipped", 5),
     ]
 
 

@@ -218,3 +218,47 @@ def test_costs_are_those_of_the_probes() -> None:
 
     assert len(udp.SEND_AT_S) == plan.UDP_SENDS
     assert plan.PACKETS["dns", "udp"] == 4 * len(resolver.SEND_AT_S)
+
+
+LINK = profile.load(("teamline-5141",), [])
+BOX = Host(interfaces={"lo": 1, "eth0": 2, "eth1": 3})
+
+
+def codec(address: str | None) -> Config:
+    return Config(site=SiteSection(codec=address))
+
+
+def test_the_controller_link_is_planned_without_org_and_without_any_address_of_this_box() -> None:
+    made = plan.make(LINK, codec("fe80::1%eth0"), BOX)
+    assert [check.id for check in made.checks] == [
+        f"teamline-5141/I{n}/fe80::1%eth0/tcp/{port}" for n, port in enumerate((69, 443, 5000, 5152, 23456), 1)
+    ]
+    assert all(check.skip is None and check.host is None for check in made.checks)
+
+
+@pytest.mark.parametrize("address", [None, "teamline.local", "teamline"])
+def test_a_codec_that_has_to_be_found_is_planned_without_address(address: str | None) -> None:
+    made = plan.make(LINK, codec(address), BOX)
+    assert {check.address for check in made.checks} == {None}
+    assert made.checks[0].id == "teamline-5141/I1/*/tcp/69"
+
+
+def test_a_scope_id_becomes_the_interfaces_name() -> None:
+    assert plan.make(LINK, codec("fe80::1%3"), BOX).checks[0].address == "fe80::1%eth1"
+    with pytest.raises(ConfigError, match=r'site.codec: this box has no interface "4"; it has eth0, eth1, lo.'):
+        plan.make(LINK, codec("fe80::1%4"), BOX)
+
+
+def test_a_routed_codec_is_planned_on_a_box_without_ipv6() -> None:
+    made = plan.make(LINK, codec("fd00::1"), HOST)
+    assert all(check.skip is None for check in made.checks)
+
+
+def test_offset_and_hold_are_for_the_controller_link_alone() -> None:
+    both = (*STARLEAF, *LINK)
+    made = plan.make(both, Config(site=SiteSection(org="acme", codec="fd00::1")), HOST, port_offset=1000, hold=60.0)
+    link = [check for check in made.checks if check.kind == "controller"]
+    assert [check.port for check in link] == [1069, 1443, 6000, 6152, 24456]
+    assert {check.params["hold_s"] for check in link} == {60.0}
+    rest = [check for check in made.checks if check.kind != "controller"]
+    assert rest == list(plan.make(STARLEAF, ACME, HOST).checks)

@@ -218,7 +218,8 @@ def test_a_sites_own_profile_is_found_and_replaces_a_shipped_one(tmp_path: Path)
 def test_unknown_names_list_what_there_is() -> None:
     known = profile.available([])
     with pytest.raises(
-        ConfigError, match=r'there is no profile "starleef" \(did you mean starleaf\?\); allowed: starleaf\.'
+        ConfigError,
+        match=r'there is no profile "starleef" \(did you mean starleaf\?\); allowed: starleaf, teamline-5141\.',
     ):
         profile.choose(known, ["starleef"])
     with pytest.raises(ConfigError, match=r'site\.attest: no profile has a row to tick called "P1".*allowed: P2\.'):

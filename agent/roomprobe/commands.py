@@ -26,7 +26,7 @@ def plan_command(options: Options, host: Host | None = None) -> int:
         from roomprobe.host import gather  # reads the kernel; nothing is sent
 
         host = gather(settled)
-    made = plan.make(profiles, settled, host, only=options.only)
+    made = plan.make(profiles, settled, host, only=options.only, port_offset=options.port_offset)
     if options.daily:
         days = plan.daily(made)
         print(_json({"targets": days}) if options.json else _daily_text(days))
@@ -51,6 +51,8 @@ def _plan_text(checks: tuple[Check, ...], host: Host) -> str:
 
 
 def _target(check: Check) -> str:
+    if check.kind == "controller":
+        return f"{check.address or 'the codec, to be found'} tcp {check.port}"
     if check.host is None:
         return check.purpose
     if check.kind == "dns":
@@ -139,7 +141,7 @@ def config_check(options: Options) -> int:
     for word in sorted(needed):
         if getattr(settled.site, word) is None:
             print(f"  note      [site] {word} is not set: every run will need --{word}")
-    names = {explain.name(row, settled) for p in profiles for row in p.row}
+    names = {explain.name(row, settled) for p in profiles for row in p.row if row.host is not None}
     for name in settled.targets:
         if name not in names:
             print(f"  note      [targets] {escape(name)} is used by no row of the enabled profiles")

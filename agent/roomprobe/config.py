@@ -34,7 +34,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SiteSection(Section, frozen=True):
-    """Who and where. `prefixes` are the site's own networks in CIDR form; `room_system` its address."""
+    """Who and where. `prefixes` are the site's own networks in CIDR form; `room_system` its address.
+
+    `codec` is the Teamline 5141 of the controller link: an IPv6 address, or a name for mDNS or LLMNR.
+    """
 
     org: str | None = None
     domain: str | None = None
@@ -42,6 +45,7 @@ class SiteSection(Section, frozen=True):
     room: str | None = None
     prefixes: tuple[str, ...] = ()
     room_system: str | None = None
+    codec: str | None = None
     attest: tuple[str, ...] = ()
 
 
@@ -89,6 +93,7 @@ RULES: dict[str, dict[str, values.Rule]] = {
         "room": values.text,
         "prefixes": values.many(values.prefix),
         "room_system": values.address,
+        "codec": values.codec,
         "attest": values.many(values.text),
     },
     "network": {
@@ -109,7 +114,7 @@ _TARGETS = values.by_name(values.many(values.target, least=1))
 
 # Names that later releases read; accepting one now without acting on it would promise what does not happen.
 NOT_USED_YET = frozenset(
-    {"site.ad_domain", "site.codec", "site.room_mailbox", "site.windows_host"}
+    {"site.ad_domain", "site.room_mailbox", "site.windows_host"}
     | {"roles", "reflector", "peer", "collector", "schedule"}
 )
 
@@ -275,13 +280,14 @@ def _certificates(name: str, path: Path) -> str:
 
 def with_options(config: Config, options: Options) -> Config:
     """The configuration with the flags laid over it: flags win, `--opt-in` adds. ConfigError for a bad flag value."""
-    site = {k: getattr(options, k) for k in ("org", "domain", "room") if getattr(options, k) is not None}
+    site = {k: getattr(options, k) for k in ("org", "domain", "room", "codec") if getattr(options, k) is not None}
     site = {k: check("command line", f"--{k}", RULES["site"][k], v) for k, v in site.items()}
     network = {}
     if options.interface is not None:
         network["interface"] = check("command line", "--interface", values.interface, options.interface)
     opt_in = check("command line", "--opt-in", values.many(values.text), [*config.profiles.opt_in, *options.opt_in])
     sources = dict(config.sources)
+    sources.update({f"site.{key}": f"--{key}" for key in site})
     if options.profiles:
         sources["profiles.enabled"] = "--profile"
     if options.interface is not None:

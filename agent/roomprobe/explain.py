@@ -16,6 +16,7 @@ SENT = {
     "dns": "The name and a random one beside it are asked for (A and AAAA) at every resolver, over UDP and over TCP.",
     "tls": "One TCP connection to every address of the name: a TLS handshake with the name, and then one `GET /`.",
     "tcp": "One TCP connection to every address of the name; it only listens for a moment, and closes.",
+    "controller": "One TCP connection to the codec, over IPv6; at most a TLS handshake with `GET /` (443) or `GET /auth` (23456).",
     "udp": f"Up to {UDP_SENDS} small packets of no known protocol, as a tunnel's are, in a second to every address.",
 }
 SHAPES = {"stun": "STUN", "ntp": "NTP", "openvpn": "OpenVPN", "ike": "IKE"}
@@ -69,6 +70,17 @@ MEANINGS: dict[str, dict[Outcome, str]] = {
         Outcome.NO_TARGET: "The name gave no address, so there was nothing to ask.",
         **_OWN,
     },
+    "controller": {
+        Outcome.OPEN: "The codec answered in its own protocol, or a roomprobe that plays it did.",
+        Outcome.REACHED: "The codec takes the connection; what it speaks there is not published.",
+        Outcome.CLOSED: "The codec itself says that nothing listens there. The network lets it through.",
+        Outcome.REJECTED: "A device on the way refused it.",
+        Outcome.REFUSED: "It was refused, and by whom cannot be told.",
+        Outcome.FILTERED: "It goes silent on the way (or large packets do, or idle connections), while other traffic goes on.",
+        Outcome.INTERCEPTED: "Something else answers in the codec's place.",
+        Outcome.UNANSWERED: "No usable answer, and no proof that it is blocked; the sentence says what was seen.",
+        **_OWN,
+    },
     "udp": {
         Outcome.OPEN: "The far end answered a packet like the room system's own.",
         Outcome.PASSES: "No answer, but the packet was followed out of the site; beyond that is unknown.",
@@ -94,7 +106,7 @@ def row(profile: Profile, wanted: str, config: Config) -> str | None:
         members = [one.id for one in profile.row if one.group == first.group]
         facts.append(("one of", f"{', '.join(members)}: one is enough; the room system tries them in this order"))
     facts.append(("source", profile.documents[first.document]))
-    facts += [("asked", _target(one, config)) for one in rows if one.host is not None]
+    facts += [("asked", _target(one, config)) for one in rows if one.host is not None or one.kind == "controller"]
     if first.unproven is not None:
         facts.append(("not asked", first.unproven))
         if first.attest:
@@ -136,6 +148,8 @@ def _titles(profile: Profile, wanted: Requirement) -> str:
 def _target(wanted: Requirement, config: Config) -> str:
     if wanted.kind == "dns":
         return f"{name(wanted, config)}, at every resolver, port {wanted.port or DNS_PORT}"
+    if wanted.kind == "controller":
+        return f"the codec ({config.site.codec or 'found on this network, or given with --codec'}), TCP {wanted.port}"
     port = wanted.port if wanted.port is not None else wanted.params.get("ports", "")
     return f"{name(wanted, config)} {(wanted.transport or '').upper()} {port}".rstrip()
 
@@ -151,7 +165,7 @@ def _sent(wanted: Requirement) -> list[str]:
         sentences.append(
             f"With --opt-in {shape} also some shaped like {SHAPES[shape]}; they may alarm intrusion detection."
         )
-    return sentences if wanted.kind == "dns" else [*sentences, LATER]
+    return sentences if wanted.kind in ("dns", "controller") else [*sentences, LATER]
 
 
 def _often(seconds: int) -> str:
@@ -168,6 +182,8 @@ def _rule(rows: list[Requirement], config: Config) -> str:
     first = rows[0]
     if first.kind == "dns":
         return "UDP and TCP 53 from the room system to its resolvers; the names must resolve there"
+    if first.kind == "controller":
+        return f"TCP {first.port} over IPv6 from the controller (ports 1024-65535) to the codec: in the switch, and in any firewall between"
     if first.host is None or first.transport is None:
         return "none: no firewall rule decides this"
     port = first.port if first.port is not None else first.params.get("ports")

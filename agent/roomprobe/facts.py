@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from roomprobe.model import Frozen
 
 
 class Facts(Frozen, frozen=True, kw_only=True):
     """`addresses` are this box's own, `networks` the same with their prefix length; `prefixes` the site's in CIDR form.
 
-    `clock_synced` is None when it cannot be told.
+    `clock_synced` is None when it cannot be told. `certificates` maps a codec's address (without interface) to the SHA-256
+    fingerprint that it showed at an earlier run.
     """
 
     addresses: tuple[str, ...] = ()
@@ -18,3 +21,4 @@ class Facts(Frozen, frozen=True, kw_only=True):
     resolvers: tuple[str, ...] = ()
     clock_synced: bool | None = None
     proxy: str | None = None
+    certificates: dict[str, str] = msgspec.field(default_factory=dict)

@@ -68,6 +68,7 @@ def assemble(config: Config, tables: Tables) -> Host:
     near = [n for n in tables.neighbours if n.index in used][:MAX_NEIGHBOURS]
     host = Host(
         interface=link.name if link else None,
+        interfaces={one.name: one.index for one in tables.links},
         carrier=link.carrier if link else None,
         addresses=tuple(Address(address=a.address, prefix=a.prefix) for a in routable or usable),
         gateways={family: route.gateway for family, route in ways.items() if route.gateway is not None},

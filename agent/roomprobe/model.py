@@ -176,7 +176,7 @@ class Vantage(Frozen, frozen=True, kw_only=True):
 
 
 class Host(Frozen, frozen=True, kw_only=True):
-    """What this box knows of itself. `gateways` maps family 4 and 6 to the default router.
+    """What this box knows of itself. `interfaces` are all names with their index. `gateways` maps family 4 and 6 to the default router.
 
     `neighbours` maps an address to the kernel's neighbour state ("reachable", "failed", ...).
     `families` are those that can leave: a non-link-local address and a default route.
@@ -184,6 +184,7 @@ class Host(Frozen, frozen=True, kw_only=True):
     """
 
     interface: str | None = None
+    interfaces: dict[str, int] = {}
     carrier: bool | None = None
     addresses: tuple[Address, ...] = ()
     gateways: dict[int, str] = {}
@@ -262,7 +263,8 @@ class Site(Frozen, frozen=True, kw_only=True):
 class Report(Frozen, frozen=True, kw_only=True):
     """One run, rolled up. Pure data: report/ turns it into a terminal page, JSON or JUnit.
 
-    `paths` are the surveys (evidence.PathEvidence) that the verdicts lean on, one an address.
+    `paths` are the surveys (evidence.PathEvidence) that the verdicts lean on, one an address; `links` the same for a codec that is
+    a neighbour (evidence.LinkEvidence), and `search` how the codec was found (evidence.Search), None when its address was given.
     """
 
     agent_id: str | None
@@ -274,3 +276,5 @@ class Report(Frozen, frozen=True, kw_only=True):
     services: tuple[Service, ...]
     results: tuple[Result, ...]
     paths: tuple[Any, ...] = ()
+    links: tuple[Any, ...] = ()
+    search: Any = None

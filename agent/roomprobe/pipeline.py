@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import signal
 import sys
 import time
@@ -16,13 +17,14 @@ from typing import TypeVar
 
 import msgspec
 
-from roomprobe import __version__, host, naming, plan, probes, rollup, verdict
+from roomprobe import __version__, follow, host, naming, plan, probes, rollup, verdict
 from roomprobe.config import Config
-from roomprobe.evidence import PathEvidence
+from roomprobe.evidence import LinkEvidence, PathEvidence, Search
 from roomprobe.facts import Facts
-from roomprobe.model import Check, Host, Plan, Report, Result, Run, Service, Site, Skip, Verdict
+from roomprobe.link import candidates, diagnosis, known
+from roomprobe.link.examine import look_all
+from roomprobe.model import Check, Frozen, Host, Plan, Report, Result, Run, Service, Site, Skip, Verdict
 from roomprobe.net import Net
-from roomprobe.net.flow import FlowSpec
 from roomprobe.net.pace import Bucket
 from roomprobe.options import Options
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
@@ -32,11 +34,27 @@ from roomprobe.runner import Clock, run_checks, run_surveys
 
 Said = TypeVar("Said", Verdict, Service)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when nothing else at an address answers
 
 
-async def measure(made: Plan, config: Config, here: Host, timeout: float, progress: Progress) -> Report:
-    """One run. Ctrl-C ends it early with what is known by then."""
+class Measured(Frozen, frozen=True, kw_only=True):
+    """Everything that a run saw and judged, before it is rolled up."""
+
+    results: tuple[Result, ...]
+    host: Host
+    paths: tuple[PathEvidence, ...] = ()
+    links: tuple[LinkEvidence, ...] = ()
+    search: Search | None = None
+
+
+async def measure(
+    made: Plan,
+    config: Config,
+    here: Host,
+    timeout: float,
+    progress: Progress,
+    certificates: Mapping[str, str] | None = None,
+) -> Report:
+    """One run. Ctrl-C ends it early with what is known by then. `certificates` are those of codecs seen at earlier runs."""
     started, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
     clock = Clock(started=started, deadline=started + timeout, stop=asyncio.Event())
     loop = asyncio.get_running_loop()
@@ -45,19 +63,21 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
     for number in STOPS:
         loop.add_signal_handler(number, _stop, clock)
     try:
-        results, paths, here = await _results(made, config, here, clock, progress)
+        seen = await _results(made, config, here, clock, progress, dict(certificates or {}))
     finally:
         for number in STOPS:
             loop.remove_signal_handler(number)
         progress.close()
     if bugs:
         raise bugs[0]
+    results, here = seen.results, seen.host
     facts = _facts(config, here)
-    services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, paths, here, facts))
+    services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, seen.paths, here, facts))
     if here.vantage.state == "other":
         results = tuple(_result_from_here(r) for r in results)
         services = tuple(_from_here(s) for s in services)
     notes = [profile.note for profile in made.profiles if profile.note]
+    notes += candidates.notes(seen.search) if seen.search is not None else ()
     return Report(
         agent_id=None,
         agent_version=__version__,
@@ -75,7 +95,9 @@ async def measure(made: Plan, config: Config, here: Host, timeout: float, progre
         notes=tuple(notes),
         services=services,
         results=results,
-        paths=paths,
+        paths=seen.paths,
+        links=seen.links,
+        search=seen.search,
     )
 
 
@@ -93,11 +115,14 @@ def _bug(context: Mapping[str, object], bugs: list[BaseException], clock: Clock)
 
 
 async def _results(
-    made: Plan, config: Config, here: Host, clock: Clock, progress: Progress
-) -> tuple[tuple[Result, ...], tuple[PathEvidence, ...], Host]:
-    facts = _facts(config, here)
-    if here.trouble is not None:
-        return tuple(_stuck(check, here.trouble) for check in made.checks), (), here
+    made: Plan, config: Config, here: Host, clock: Clock, progress: Progress, certificates: dict[str, str]
+) -> Measured:
+    facts = _facts(config, here, certificates)
+    # A link to a neighbour needs no address from the network and no gateway.
+    stuck = [_stuck(c, here.trouble) for c in made.checks if here.trouble is not None and c.kind != "controller"]
+    if len(stuck) == len(made.checks):
+        return Measured(results=tuple(stuck), host=here)
+    whole, made = made, _without(made, stuck)
     net = Net(
         bucket=Bucket(config.network.rate_per_s, config.network.burst),
         proxy=config.network.proxy,
@@ -109,31 +134,57 @@ async def _results(
     names = [check for check in made.checks if check.kind == "dns"]
     progress.started(len(made.checks))
     progress.say("looking up names")
-    here, looked_up = await asyncio.gather(
-        host.locate(config, here, net.bucket), run_checks(names, net, clock, progress.done)
+    here, looked_up, search = await asyncio.gather(
+        host.locate(config, here, net.bucket),
+        run_checks(names, net, clock, progress.done),
+        clock.bounded(_find_codec(made, config, here, net)),
     )
     lookups = naming.compare(_judged(names, looked_up, facts))
-    targets, unresolved = _targets(made, lookups, config, here)
+    targets, unresolved = _targets(made, lookups, search, config, here)
     progress.started(len(names) + len(targets))
     progress.say("asking the far ends")
     evidence = await run_checks(targets, net, clock, lambda n: progress.done(len(names) + n))
     first = _judged(targets, evidence, facts)
     lookups = naming.vouched(lookups, first)
-    wanted = flows(first)
+    wanted = follow.flows(first, facts)
     if wanted:
         progress.say(
             f"following the path to {', '.join(dict.fromkeys(r.check.host or '' for r in first if r.check.address in wanted))}"
         )
-    surveys = await run_surveys(wanted, net, clock)
+    surveys, links = await asyncio.gather(run_surveys(wanted, net, clock), clock.bounded(look_all(first, net)))
     here = host.refresh_neighbours(here)
     facts = _facts(config, here)
-    refined = [_refined(result, surveys, made, config, here, facts) for result in (*lookups, *first, *unresolved)]
-    order = {(check.profile, check.row): number for number, check in enumerate(made.checks)}
+    linked = diagnosis.refine_all(first, links or {})
+    refined = [
+        _refined(result, surveys, made, config, here, facts) for result in (*lookups, *linked, *unresolved, *stuck)
+    ]
+    order = {(check.profile, check.row): number for number, check in enumerate(whole.checks)}
     refined.sort(key=lambda r: order[(r.check.profile, r.check.row)])
-    return tuple(refined), tuple(surveys.values()), here
+    return Measured(
+        results=tuple(refined),
+        host=here,
+        paths=tuple(surveys.values()),
+        links=tuple((links or {}).values()),
+        search=search,
+    )
 
 
-def _facts(config: Config, here: Host) -> Facts:
+async def _find_codec(made: Plan, config: Config, here: Host, net: Net) -> Search | None:
+    """The codec of the controller link; None when its address is known or nobody asks."""
+    checks = [c for c in made.checks if c.kind == "controller" and c.address is None and c.skip is None]
+    if not checks:
+        return None
+    from roomprobe.link.search import find  # with the DNS library for names; few runs need it
+
+    return await find(checks, config, here, net)
+
+
+def _without(made: Plan, stuck: Sequence[Result]) -> Plan:
+    left = {result.check.id for result in stuck}
+    return msgspec.structs.replace(made, checks=tuple(c for c in made.checks if c.id not in left))
+
+
+def _facts(config: Config, here: Host, certificates: dict[str, str] | None = None) -> Facts:
     return Facts(
         addresses=tuple(a.address for a in here.addresses),
         networks=tuple(f"{a.address.partition('%')[0]}/{a.prefix}" for a in here.addresses),
@@ -142,6 +193,7 @@ def _facts(config: Config, here: Host) -> Facts:
         resolvers=here.resolvers,
         clock_synced=here.clock_synced,
         proxy=config.network.proxy,
+        certificates=certificates or {},
     )
 
 
@@ -190,7 +242,9 @@ def _judged(checks: Sequence[Check], evidence: Mapping[str, object], facts: Fact
     return tuple(results)
 
 
-def _targets(made: Plan, lookups: tuple[Result, ...], config: Config, here: Host) -> tuple[list[Check], list[Result]]:
+def _targets(
+    made: Plan, lookups: tuple[Result, ...], search: Search | None, config: Config, here: Host
+) -> tuple[list[Check], list[Result]]:
     """Every check with an address of its own, and verdicts for those whose name gave none."""
     ready: list[Check] = []
     unresolved: list[Result] = []
@@ -200,6 +254,12 @@ def _targets(made: Plan, lookups: tuple[Result, ...], config: Config, here: Host
         if check.skip is not None or check.via == "proxy" or check.address is not None:
             ready.append(check)
             continue
+        if check.kind == "controller":
+            if search is not None and search.chosen is not None:
+                ready.extend(plan.resolve(check, (search.chosen,), here))
+            else:
+                unresolved.append(Result(check=check, evidence=None, verdict=candidates.unfound(search)))
+            continue
         mine = [r for r in lookups if r.check.host == check.host]
         addresses = config.targets.get(check.host or "") or naming.addresses(mine, _facts(config, here))
         if addresses:
@@ -207,42 +267,6 @@ def _targets(made: Plan, lookups: tuple[Result, ...], config: Config, here: Host
         else:
             unresolved.append(Result(check=check, evidence=None, verdict=naming.unresolved(check, mine)))
     return ready, unresolved
-
-
-def flows(first: Sequence[Result]) -> dict[str, tuple[FlowSpec, ...]]:
-    """Which ladders to take towards which address: the suspects, and the best controls that the same address offers."""
-    wanted: dict[str, tuple[FlowSpec, ...]] = {}
-    for address in dict.fromkeys(r.check.address for r in first if verdict.needs_path(r.check, r.verdict)):
-        mine = [r for r in first if r.check.address == address and r.check.via == "direct"]
-        wanted[address or ""] = tuple(_specs(mine))
-    return wanted
-
-
-def _specs(mine: Sequence[Result]) -> list[FlowSpec]:
-    specs: dict[tuple[str, int, str | None], FlowSpec] = {}
-
-    def add(transport: str, port: int, payload: str | None, role: str, answering: bool = False) -> None:
-        spec = FlowSpec(transport=transport, port=port, payload=payload, role=role, answering=answering)
-        specs.setdefault(spec.key, spec)
-
-    for result in mine:
-        check, seen = result.check, result.verdict
-        if not verdict.needs_path(check, seen):
-            continue
-        udp = check.transport == "udp"
-        add(check.transport or "udp", check.port or 0, "opaque" if udp else None, "suspect")
-        if seen.reason is Reason.NATIVE_ONLY:
-            for exchange in result.evidence.exchanges[1:]:
-                if exchange.valid:
-                    add("udp", check.port or 0, exchange.payload, "control", answering=True)
-    good = [r for r in mine if r.verdict.outcome is Outcome.OPEN]
-    for result in [r for r in good if r.check.transport == "tcp"][:1]:
-        add("tcp", result.check.port or 0, None, "control")
-    for result in [r for r in good if r.check.transport == "udp"][:1]:
-        add("udp", result.check.port or 0, "opaque", "control", answering=True)
-    if not any(spec.role == "control" for spec in specs.values()):
-        add("udp", CONTROL_PORT, "opaque", "control")
-    return list(specs.values())
 
 
 def _refined(
@@ -263,7 +287,14 @@ def once(options: Options) -> int:
     config, profiles = options.load()
     output.check_outputs(options)
     here = host.gather(config)
-    made = plan.make(profiles, config, here, only=options.only)
+    made = plan.make(profiles, config, here, only=options.only, port_offset=options.port_offset, hold=options.hold)
     progress = Progress(sys.stderr)
-    report = asyncio.run(measure(made, config, here, options.timeout, progress))
+    place = known.directory(os.environ)
+    before = known.read(place)
+    timeout = options.timeout + (options.hold or 0.0)
+    certificates = {address: seen.sha256 for address, seen in before.items()}
+    report = asyncio.run(measure(made, config, here, timeout, progress, certificates))
+    unkept = known.remember(place, before, known.shown(report))
+    if unkept is not None:
+        report = msgspec.structs.replace(report, notes=(*report.notes, unkept))
     return output.write(report, options, sys.stdout)

@@ -14,6 +14,7 @@ from roomprobe.config import Config, ConfigError, unknown
 from roomprobe.model import Check, Frozen, Host, Plan, Profile, Requirement, Skip, Transport
 from roomprobe.outcome import Reason
 from roomprobe.profile import host_of
+from roomprobe.text import escape
 
 DAY_S = 86_400
 DEFAULT_SCHEDULE_S = 300
@@ -23,8 +24,9 @@ BOTH: tuple[Transport, ...] = ("udp", "tcp")
 # The most that one run of a check sends to its target, and the most lines it leaves in a log there, when nothing fails.
 # dns: A and AAAA of the name and of a random sibling, over UDP with up to 3 sends each, over TCP in one connection;
 # tls: connect, handshake, one request, close; tcp: connect and close; udp: 3 sends of each payload.
-PACKETS = {("dns", "udp"): 12, ("dns", "tcp"): 24, ("tls", "tcp"): 24, ("tcp", "tcp"): 8}
-LINES = {"dns": 4, "tls": 2, "tcp": 1}
+# controller: connect, at most a handshake and one request, keep-alive, close; finding the codec connects once before.
+PACKETS = {("dns", "udp"): 12, ("dns", "tcp"): 24, ("tls", "tcp"): 24, ("tcp", "tcp"): 8, ("controller", "tcp"): 32}
+LINES = {"dns": 4, "tls": 2, "tcp": 1, "controller": 2}
 UDP_SENDS = 3
 LADDER_PACKETS = 100
 
@@ -47,11 +49,14 @@ def make(
     *,
     only: Sequence[str] = (),
     opt_in: Sequence[str] = (),
+    port_offset: int = 0,
+    hold: float | None = None,
 ) -> Plan:
-    """The plan of one run, in the order of the profiles' rows.
+    """The plan of one run, in the order of the profiles' rows. `port_offset` and `hold` (s) are for the controller link.
 
     `only` restricts it to these rows and the name look-ups that they need; `opt_in` adds to the configuration's.
-    ConfigError for a row that no profile has, and for a name that needs `[site] org` or `domain` and has none.
+    ConfigError for a row that no profile has, for a name that needs `[site] org` or `domain` and has none, and for a codec
+    at an interface that this box does not have.
     """
     rows = [row.id for profile in profiles for row in profile.row]
     for word in only:
@@ -64,7 +69,10 @@ def make(
         asked = {row.host for row in chosen if row.kind != "dns"}
         for row in profile.row:
             if row in chosen or (row.kind == "dns" and row.host in asked):
-                checks.extend(_checks(profile, row, config, host, opted))
+                if row.kind == "controller":
+                    checks.append(_controller(profile, row, config, host, port_offset, hold))
+                else:
+                    checks.extend(_checks(profile, row, config, host, opted))
     return Plan(profiles=tuple(profiles), checks=tuple(checks))
 
 
@@ -77,9 +85,13 @@ def resolve(check: Check, addresses: Sequence[str], host: Host) -> tuple[Check, 
     if check.address is not None or check.via == "proxy" or check.skip is not None or not addresses:
         return (check,)
     plain = dict.fromkeys(str(ipaddress.ip_address(address)) for address in addresses)
+    own = check.kind == "controller"  # without IPv6 here that very fact is the finding
     return tuple(
         msgspec.structs.replace(
-            check, id=check.id.replace("/*/", f"/{address}/"), address=address, skip=_no_family(address, host)
+            check,
+            id=check.id.replace("/*/", f"/{address}/"),
+            address=address,
+            skip=None if own else _no_family(address, host),
         )
         for address in plain
     )
@@ -138,6 +150,43 @@ def _checks(profile: Profile, row: Requirement, config: Config, host: Host, opte
     # The proxy looks the name up itself, so addresses that the site gave vouch for nothing there.
     by_proxy = msgspec.structs.replace(check, id=check.id.replace("/*/", "/proxy/"), via="proxy", overridden=False)
     return (*direct, by_proxy)
+
+
+def _controller(
+    profile: Profile, row: Requirement, config: Config, host: Host, port_offset: int, hold: float | None
+) -> Check:
+    """One port of the controller link. The codec's address is the site's, else it has to be found (address None)."""
+    port = (row.port or 0) + port_offset
+    codec = config.site.codec
+    check = Check(
+        id=f"{profile.id}/{row.id}/*/tcp/{port}",
+        profile=profile.id,
+        row=row.id,
+        purpose=row.purpose,
+        document=profile.documents[row.document],
+        services=row.services,
+        need=row.need,
+        kind=row.kind,
+        transport="tcp",
+        port=port,
+        min_interval_s=row.min_interval_s,
+        params=row.params if hold is None else {**row.params, "hold_s": hold},
+    )
+    if row.unproven is not None:
+        return msgspec.structs.replace(check, skip=_unproven(row, config))
+    if codec is None or ":" not in codec:
+        return check
+    return resolve(check, (_scoped(codec, host, config.said("site.codec")),), host)[0]
+
+
+def _scoped(codec: str, host: Host, said: str) -> str:
+    """The address with the name of its interface; ConfigError when this box has no such interface."""
+    address, percent, scope = codec.partition("%")
+    names = {str(index): name for name, index in host.interfaces.items()}
+    if percent and scope not in host.interfaces and scope not in names:
+        have = escape(", ".join(sorted(host.interfaces)) or "none", 200)
+        raise ConfigError(f'{said}: this box has no interface "{escape(scope, 40)}"; it has {have}.')
+    return f"{address}{percent}{names.get(scope, scope) if scope not in host.interfaces else scope}"
 
 
 def _lookups(check: Check, row: Requirement, host: Host) -> Iterable[Check]:
@@ -208,6 +257,8 @@ def _no_family(address: str, host: Host) -> Skip | None:
 
 
 def _target(check: Check) -> str:
+    if check.kind == "controller":
+        return f"the codec, {check.address or 'once it is found'}"
     if check.via == "proxy":
         return f"the web proxy, for {check.host}"
     if check.kind == "dns":

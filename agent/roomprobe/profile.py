@@ -35,8 +35,10 @@ NATIVE_SHAPES = ("ike", "ntp", "openvpn", "stun")  # what wire/shapes.py can bui
 PARAMS: dict[str, dict[str, tuple[str, ...]]] = {
     "tls": {"alpn": ("http/1.1", "h2")},
     "udp": {"native": NATIVE_SHAPES, "native_opt_in": NATIVE_SHAPES},
+    "controller": {"ask": ("listen", "tls", "auth")},
 }
 NAMED_BY_HOST = frozenset({"tls", "tcp", "udp"})
+FOUND = frozenset({"controller"})  # the target is a neighbour that is found or configured, not a name
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
@@ -200,7 +202,7 @@ def _check(name: str, profile: Profile) -> None:
                 )
     named = {_plain_name(row) for row in profile.row if row.kind == "dns" and row.unproven is None}
     for row in profile.row:
-        if row.unproven is None and _plain_name(row) not in named:
+        if row.unproven is None and row.kind not in FOUND and _plain_name(row) not in named:
             fail(
                 f", row {values.shown(row.id)}",
                 "host: no row looks this name up, so the row could never be judged: add a row with "
@@ -237,11 +239,13 @@ def _mistake(row: Requirement, profile: Profile) -> str | None:
         return None
     if row.kind not in PROBES:
         return unknown("kind: this release has no probe", row.kind, PROBES)
-    if row.host is None:
+    if row.kind in FOUND and row.host is not None:
+        return f"host: a row of kind {row.kind} takes none; its target is found, or set in [site]."
+    if row.kind not in FOUND and row.host is None:
         return f"host: a row of kind {row.kind} needs one."
-    if row.kind in NAMED_BY_HOST and row.port is None:
+    if row.kind in NAMED_BY_HOST | FOUND and row.port is None:
         return f"port: a row of kind {row.kind} needs one."
-    if row.kind in NAMED_BY_HOST and row.transport != ("udp" if row.kind == "udp" else "tcp"):
+    if row.kind in NAMED_BY_HOST | FOUND and row.transport != ("udp" if row.kind == "udp" else "tcp"):
         return f'transport: a row of kind {row.kind} needs "{"udp" if row.kind == "udp" else "tcp"}".'
     return _param_mistake(row)
 
@@ -249,6 +253,8 @@ def _mistake(row: Requirement, profile: Profile) -> str | None:
 def _param_mistake(row: Requirement) -> str | None:
     """The first thing wrong with the params of a row that is asked."""
     allowed = PARAMS.get(row.kind, {})
+    if row.kind in FOUND and len(row.params.get("ask") or ()) != 1:
+        return f"params.ask: a row of kind {row.kind} needs one of: {', '.join(allowed['ask'])}."
     for key, value in row.params.items():
         if key not in allowed:
             return unknown(f"params: a row of kind {row.kind} takes no", key, allowed)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from roomprobe import egress, unit, walk
 from roomprobe.evidence import PathEvidence
 from roomprobe.facts import Facts
+from roomprobe.link import finding
 from roomprobe.meets import Meets
 from roomprobe.model import Host, Profile, Requirement, Result, Service, ServiceSpec, Verdict, Walk
 from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
@@ -21,6 +22,7 @@ _FLAG_WORDS = {
     Reason.SOME_RESOLVERS: "not every name server works",
 }
 QUALITY = "Quality was not measured."
+TELL = "Cannot tell: "
 
 
 def services(
@@ -28,7 +30,7 @@ def services(
 ) -> tuple[Service, ...]:
     """Every service of a profile, in the profile's order; `results` may hold other profiles' too."""
     mine = [r for r in results if r.check.profile == profile.id]
-    stopped = _stopped(mine, tuple(paths), host, facts)
+    stopped = None if finding.is_link(mine) else _stopped(mine, tuple(paths), host, facts)
     return tuple(
         _service(profile, spec, [r for r in mine if spec.id in r.check.services], stopped) for spec in profile.service
     )
@@ -91,15 +93,20 @@ def _service(profile: Profile, spec: ServiceSpec, results: Sequence[Result], sto
         (Need.REQUIRED, Meets.CANNOT_TELL, None),
         (Need.RECOMMENDED, Meets.NOT_MET, State.DEGRADED),
     ):
-        found = next((u for u in counted if u.need is need and u.state is state), None)
+        link = finding.is_link(results)
+        failed = [u for u in counted if u.need is need and u.state is state]
+        found = finding.telling(failed) if link else next(iter(failed), None)
         if found is not None:
-            return _not_met(profile, spec, found, at_least, walked)
+            rest = finding.others(found, counted) if link else ""
+            return _not_met(profile, spec, found, at_least, walked, rest)
     return _met(profile, spec, counted, walked)
 
 
-def _not_met(profile: Profile, spec: ServiceSpec, found: Unit, at_least: State | None, walked: Walk | None) -> Service:
+def _not_met(
+    profile: Profile, spec: ServiceSpec, found: Unit, at_least: State | None, walked: Walk | None, rest: str
+) -> Service:
     verdict = found.witness.verdict if found.witness else None
-    said = verdict.sentence if verdict else ""
+    said = f"{verdict.sentence} {rest}" if verdict else rest
     if at_least is not None:
         over = _over(walked)
         return _make(profile, spec, State.DEGRADED, Reason.RECOMMENDED_NOT_MET, found.confidence,
@@ -109,7 +116,7 @@ def _not_met(profile: Profile, spec: ServiceSpec, found: Unit, at_least: State |
                      f"{spec.title} will not work. {said}", verdict=verdict, walked=walked)  # fmt: skip
     reason = verdict.reason if verdict else Reason.UNPROVEN
     return _make(profile, spec, State.UNKNOWN, reason, Confidence.NONE,
-                 f"Cannot tell whether {spec.title.lower()} will work. {said}", verdict=verdict, walked=walked)  # fmt: skip
+                 f"Cannot tell whether {spec.title.lower()} will work. {said.removeprefix(TELL)}", verdict=verdict, walked=walked)  # fmt: skip
 
 
 def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: Walk | None) -> Service:
@@ -119,7 +126,7 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
     partly = next((u for u in counted if u.doubt), None)
     if flagged is not None:
         verdict = flagged.troubled.verdict if flagged.troubled else None
-        said = verdict.sentence.removeprefix("Cannot tell: ") if verdict else ""
+        said = verdict.sentence.removeprefix(TELL) if verdict else ""
         who = f"{_target(flagged.troubled)}: " if flagged.troubled else ""
         return _make(profile, spec, State.DEGRADED, flagged.flags[0], flagged.confidence,
                      f"{spec.title} will work, but {_FLAG_WORDS[flagged.flags[0]]}. {who}{said}", verdict=verdict, walked=walked)  # fmt: skip
@@ -146,8 +153,11 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
     unproven = (Outcome.PASSES, Outcome.REACHED)
     inferred = [u.witness.verdict for u in counted if u.witness and u.witness.verdict.outcome in unproven]
     doubt = f" {inferred[0].sentence}" if inferred else ""
+    quality = QUALITY
+    if finding.is_link([u.witness for u in counted if u.witness]):
+        doubt, quality = "", finding.works(counted)
     return _make(profile, spec, State.FULL, Reason.ALL_MET, Confidence.PROVEN if proven else Confidence.INFERRED,
-                 f"{spec.title} {'will' if proven else 'should'} work in full. {_over(walked)}{QUALITY}{way}{doubt}", walked=walked)  # fmt: skip
+                 f"{spec.title} {'will' if proven else 'should'} work in full. {_over(walked)}{quality}{way}{doubt}", walked=walked)  # fmt: skip
 
 
 def _make(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar, cast
 
 from roomprobe import probes
 from roomprobe.evidence import Evidence, PathEvidence
@@ -19,6 +19,7 @@ from roomprobe.net.flow import FlowSpec
 from roomprobe.net.survey import survey
 from roomprobe.outcome import Reason
 
+Done = TypeVar("Done")
 LAST_PACKET_S = 14.5  # nobody waits longer than fifteen seconds for a path
 MOST_SURVEY_S = 12.0  # a path under routers' default ICMP limits takes about nine
 OUT_OF_TIME = Skip(reason=Reason.TIME, sentence="This was not done: the time of this run was over (--timeout).")
@@ -37,6 +38,12 @@ class Clock:
     def left(self) -> float:
         """Seconds that are left, never below zero; zero once stopped."""
         return 0.0 if self.stop.is_set() else max(0.0, self.deadline - time.monotonic())
+
+    async def bounded(self, work: Coroutine[Any, Any, Done]) -> Done | None:
+        """What `work` gives; None when the deadline or the stop comes first, and the work is then cancelled."""
+        task = asyncio.create_task(work)
+        await _until_over([task], self, lambda _: None)
+        return None if task.cancelled() else task.result()
 
     @property
     def why(self) -> Skip:

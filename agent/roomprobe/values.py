@@ -85,6 +85,44 @@ def target(value: Any) -> str:
     return text
 
 
+def codec(value: Any) -> str:
+    """The Teamline 5141: an IPv6 address, a link-local one with its interface, or a name that neighbours answer for."""
+    allowed = 'an IPv6 address such as "fe80::1%eth0", a name ending in .local or a name without dots'
+    if not isinstance(value, str) or not 1 <= len(value) <= MOST_TEXT or not _plain(value):
+        raise bad(allowed, value)
+    if ":" not in value:
+        if _is_v4(value):
+            raise ValueError(f"must be {allowed}; the controller link is IPv6 only, and {shown(value)} is IPv4")
+        name = value.lower().removesuffix(".")
+        if not _LABEL.fullmatch(name.removesuffix(".local")):
+            raise bad(allowed, value)
+        return name
+    text, percent, scope = value.partition("%")
+    try:
+        found = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise bad(allowed, value) from None
+    if percent and (not _INTERFACE.fullmatch(scope) or "%" in scope):
+        raise ValueError(f'must name an interface after the "%", as in "fe80::1%eth0", not {shown(value)}')
+    if found.is_unspecified or found.is_multicast:
+        raise ValueError(f"must be the address of one device, and {shown(value)} is not")
+    if found.ipv4_mapped is not None:
+        raise ValueError(f"must be {allowed}; the controller link is IPv6 only, and {shown(value)} is IPv4")
+    if found.is_link_local and not percent:
+        raise ValueError(f'is link-local, so it must name the interface too, as in "{found}%eth0"')
+    if percent and not found.is_link_local:
+        raise ValueError(f'must not name an interface: {shown(value)} is not link-local; write "{found}"')
+    return f"{found}{percent}{scope}"
+
+
+def _is_v4(value: str) -> bool:
+    try:
+        ipaddress.IPv4Address(value.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def prefix(value: Any) -> str:
     """A network in CIDR form, without bits beyond its length."""
     if not isinstance(value, str) or "/" not in value or "%" in value or len(value) > 80:

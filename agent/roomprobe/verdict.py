@@ -26,13 +26,21 @@ _NOT_A_PATH = frozenset(
         Reason.PROXY_AUTHENTICATION,
         Reason.WILDCARD_DNS,
         Reason.NO_ADDRESS,
+        Reason.NEIGHBOUR_SILENT,
+        Reason.CODEC_BUSY,
+        Reason.CODEC_RESTARTED,
+        Reason.NOT_A_CODEC,
+        Reason.IDLE_TIMEOUT,
+        Reason.STRAY_ROUTER,
     }
 )
 
 
 def needs_path(check: Check, first: Verdict) -> bool:
     """Whether a survey of the path can say more about this check than its own evidence does."""
-    direct = check.kind in ("tls", "tcp", "udp") and check.via == "direct" and check.address is not None
+    direct = check.kind in ("tls", "tcp", "udp", "controller") and check.via == "direct" and check.address is not None
+    if check.kind == "controller" and first.reason in (Reason.HANDSHAKE_ONLY, Reason.NOT_TLS):
+        return False  # connected: a real codec is not connected to again
     unsent = first.reason is Reason.UNREACHABLE and first.where is Where.THIS_BOX
     return direct and not unsent and first.outcome in NEEDS_PATH and first.reason not in _NOT_A_PATH
 

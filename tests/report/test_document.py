@@ -55,12 +55,12 @@ def test_lines_hold_the_same_as_the_document() -> None:
     report = samples.degraded()
     head, *rest = [json.loads(line) for line in to_ndjson(report).splitlines()]
     assert head.pop("type") == "run"
-    kinds: dict[str, list[Any]] = {"service": [], "check": [], "path": []}
+    kinds: dict[str, list[Any]] = {"service": [], "check": [], "path": [], "link": []}
     for line in rest:
         assert line.pop("run_id") == report.run.id
         kinds[line.pop("type")].append(line)
     assert kinds["path"] and "type" not in kinds["path"][0]
-    whole = {**head, "services": kinds["service"], "checks": kinds["check"], "paths": kinds["path"]}
+    whole = {**head, **{f"{kind}s": lines for kind, lines in kinds.items()}}
     assert whole == document(report)
 
 

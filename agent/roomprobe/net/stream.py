@@ -11,10 +11,11 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import sys
 import time
 from typing import Literal
 
-from roomprobe.evidence import Connect, Failure, Icmp
+from roomprobe.evidence import Connect, Failure, Icmp, Timing
 from roomprobe.net import errqueue
 from roomprobe.net.datagram import failure
 from roomprobe.net.pace import Bucket
@@ -28,12 +29,16 @@ End = Literal["closed", "reset"]
 
 
 class Stream:
-    """A connected socket. `ended` says how the peer ended it, once it did; `close` may be called twice."""
+    """A connected socket. `ended` says how the peer ended it, once it did; `close` may be called twice.
+
+    `timed_out`: the kernel gave up on a far end that acknowledged nothing; `ended` is then "reset".
+    """
 
     def __init__(self, sock: socket.socket, ended: End | None = None, waiting: bytes = b"") -> None:
         self._sock = sock
         self._waiting = waiting
         self.ended: End | None = ended
+        self.timed_out = False
 
     async def read(self, most: int, until: float) -> bytes | None:
         """At most `most` bytes; b"" when the peer ended the stream, None when the monotonic time `until` is over."""
@@ -47,8 +52,8 @@ class Stream:
                 data = await asyncio.get_running_loop().sock_recv(self._sock, most)
         except TimeoutError:
             return None
-        except OSError:
-            self.ended = "reset"
+        except OSError as error:
+            self.ended, self.timed_out = "reset", error.errno == errno.ETIMEDOUT
             return b""
         if not data:
             self.ended = "closed"
@@ -67,9 +72,54 @@ class Stream:
         """Puts bytes back to be read first."""
         self._waiting = data + self._waiting
 
+    def timing(self) -> Timing:
+        """What the kernel measured on this connection until now."""
+        return parse_timing(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256))
+
+    def keep_alive(self, idle_s: float) -> None:
+        """Has the kernel ask the far end, once nothing came for `idle_s` whole seconds, whether the connection is still there."""
+        for option, value in (
+            (socket.TCP_KEEPIDLE, max(1, round(idle_s))),
+            (socket.TCP_KEEPINTVL, 1),
+            (socket.TCP_KEEPCNT, 2),
+        ):
+            self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def silent_s(self) -> float:
+        """Seconds since the kernel last got an acknowledgement from the far end, keep-alives counted."""
+        return _u32(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 56) / 1000
+
+    async def finish(self, until: float) -> None:
+        """Ends the connection in good order: FIN, and what still comes is read until the far end's own, or until `until`."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            while await self.read(4096, until):
+                pass
+        self.close()
+
     def close(self) -> None:
         """Closes at once."""
         self._sock.close()
+
+
+def parse_timing(info: bytes) -> Timing:
+    """The part of struct tcp_info (linux/tcp.h) that is measured; fields that an older kernel lacks are None."""
+    return Timing(
+        rtt_ms=_ms(_u32(info, 68)),
+        min_rtt_ms=_ms(_u32(info, 148)),
+        path_mtu=_u32(info, 60) or None,
+        segment=_u32(info, 16) or None,
+        repeats=_u32(info, 100),
+    )
+
+
+def _u32(info: bytes, at: int) -> int:
+    return int.from_bytes(info[at : at + 4], sys.byteorder) if len(info) >= at + 4 else 0
+
+
+def _ms(microseconds: int) -> float | None:
+    return None if microseconds in (0, 0xFFFFFFFF) else round(microseconds / 1000, 3)
 
 
 async def connect(
@@ -80,10 +130,12 @@ async def connect(
     bucket: Bucket,
     source_port: int | None = None,
     interface: str | None = None,
+    source: str | None = None,
 ) -> tuple[Connect, Stream | None]:
     """Connects to a numeric address (a scope id may follow "%"). The stream is there when `result` is "connected".
 
-    `source_port` None takes an ephemeral one outside the reserved ranges. Never raises for what the network or this
+    `source` is one of this box's addresses instead of the kernel's choice, with a port of the kernel's. `source_port` None
+    takes an ephemeral one outside the reserved ranges. Never raises for what the network or this
     box's kernel does.
     """
     await bucket.take()
@@ -100,7 +152,9 @@ async def connect(
         operation = "bind"
         if interface and not _loopback(address):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        if source_port is None:
+        if source is not None:
+            sock.bind((source, 0))
+        elif source_port is None:
             bind_ephemeral(sock)
         else:
             # A row with its own source port may come again within the minute that its last flow lies in TIME_WAIT.

@@ -6,6 +6,7 @@ The ssl module runs on memory buffers, so that each byte that came is ours to lo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ssl
 import sys
@@ -147,6 +148,35 @@ class Conversation:
             if b"\n" in answer or not b"HTTP/".startswith(answer[:5]):
                 break
         self.talk.http_status = http_status(answer)
+
+    async def read(self, most: int, until: float) -> bytes | None:
+        """Application data once the handshake is complete, as Stream.read gives it."""
+        while True:
+            try:
+                return self._tls.read(most)
+            except ssl.SSLWantReadError:
+                await self._flush(until)
+                data = await self._stream.read(CHUNK, until)
+                if not data:
+                    return data
+                self._in.write(data)
+            except ssl.SSLError:
+                self._stream.ended = self._stream.ended or "closed"
+                return b""
+
+    async def write(self, data: bytes, until: float) -> bool:
+        """Sends application data, as Stream.write does."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLError:
+            return False
+        return await self._stream.write(self._out.read(), until)
+
+    async def close(self, until: float) -> None:
+        """Says close_notify (RFC 8446 6.1); the connection itself stays."""
+        with contextlib.suppress(ssl.SSLError):
+            self._tls.unwrap()
+        await self._flush(until)
 
     async def _turn(self, until: float, most: int) -> bool:
         """Sends what waits and takes in what comes; False when nothing more can come."""

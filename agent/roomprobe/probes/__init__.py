@@ -17,6 +17,7 @@ PROBES = {
     "tls": "roomprobe.probes.tls",
     "tcp": "roomprobe.probes.tcp",
     "udp": "roomprobe.probes.udp",
+    "controller": "roomprobe.probes.controller",
 }
 
 

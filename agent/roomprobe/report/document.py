@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from roomprobe.evidence import Connect, TcpEvidence, TlsEvidence, UdpEvidence
+from roomprobe.evidence import Connect, ControllerEvidence, TcpEvidence, TlsEvidence, UdpEvidence
 from roomprobe.model import Host, Report, Result, Service
 
 SCHEMA = 1
@@ -24,6 +24,8 @@ def document(report: Report) -> dict[str, Any]:
         "services": [_service(service) for service in report.services],
         "checks": [_check(result) for result in report.results],
         "paths": [_path(path) for path in report.paths],
+        "links": [_path(link) for link in report.links],
+        "search": None if report.search is None else _path(report.search),
     }
 
 
@@ -33,13 +35,14 @@ def to_json(report: Report) -> str:
 
 
 def to_ndjson(report: Report) -> str:
-    """`--ndjson`: a line of type "run", then one a service, a check and a path; each carries the run's id as `run_id`."""
+    """`--ndjson`: a line of type "run", then one a service, a check, a path and a link; each carries the run's id as `run_id`."""
     whole = document(report)
-    services, checks, paths = whole.pop("services"), whole.pop("checks"), whole.pop("paths")
+    services, checks, paths, links = (whole.pop(name) for name in ("services", "checks", "paths", "links"))
     lines = [{"type": "run", **whole}]
     lines += [{"type": "service", "run_id": report.run.id, **service} for service in services]
     lines += [{"type": "check", "run_id": report.run.id, **check} for check in checks]
     lines += [{"type": "path", "run_id": report.run.id, **path} for path in paths]
+    lines += [{"type": "link", "run_id": report.run.id, **link} for link in links]
     return "".join(_text(line) + "\n" for line in lines)
 
 
@@ -133,6 +136,8 @@ def _source(evidence: Any) -> dict[str, Any]:
     if isinstance(evidence, UdpEvidence):
         ports = (exchange.source_port for exchange in evidence.exchanges if exchange.source_port is not None)
         return {"address": evidence.source, "port": next(ports, None)}
+    if isinstance(evidence, ControllerEvidence):
+        return {"address": evidence.connect.source, "port": evidence.connect.source_port}
     if isinstance(evidence, TlsEvidence | TcpEvidence):
         connect: Connect = evidence.proxy.connect if evidence.proxy else evidence.connect
         return {"address": connect.source, "port": connect.source_port}

@@ -69,6 +69,21 @@ PROOF = {
     Reason.LOCAL_FIREWALL: "a firewall on this box refuses it",
     Reason.RESOURCE: "this box ran out of something",
     Reason.CLOCK: "the clock of this box is wrong",
+    Reason.TLS_ALERT: "turned away in TLS",
+    Reason.ADDRESS_UNUSABLE: "the address is none that a far end can have",
+    Reason.INTERFACE_DOWN: "not sent, the interface is off",
+    Reason.NO_CODEC: "no codec was found",
+    Reason.SEVERAL_CODECS: "more than one device may be the codec",
+    Reason.NOT_A_CODEC: "answers, but not as a 5141 does",
+    Reason.CODEC_BUSY: "ended by the codec; it may serve one controller only",
+    Reason.CODEC_RESTARTED: "the codec restarted in the meantime",
+    Reason.CERTIFICATE_CHANGED: "TLS, with another certificate than before",
+    Reason.NO_LINK_LOCAL: "this box has no IPv6 link-local address",
+    Reason.NEIGHBOUR_SILENT: "no answer to neighbour discovery",
+    Reason.STRAY_ROUTER: "a stray router advertisement leads it astray",
+    Reason.MTU_BLACK_HOLE: "large packets vanish",
+    Reason.NEIGHBOUR_ANSWERS: "silent, while the device itself is there",
+    Reason.IDLE_TIMEOUT: "an idle connection does not last",
 }
 
 HEADINGS = ("row", "purpose", "target", "result")
@@ -171,6 +186,8 @@ def _finding(result: Result) -> tuple[object, ...]:
 def _target(group: tuple[Result, ...]) -> str:
     check = group[0].check
     host = escape(check.host or check.address or "", 100)
+    if check.kind == "controller":
+        return f"[{host}]:{check.port}" if host else f"codec:{check.port}"
     if check.kind == "dns":
         return host
     if check.transport == "udp":

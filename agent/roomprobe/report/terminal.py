@@ -83,7 +83,7 @@ def _services(page: Page, report: Report) -> None:
         if rest:
             page.flow(rest, 2)
         page.blank()
-    if any(service.state is State.FULL for service in tested):
+    if any(service.state is State.FULL and QUALITY in service.sentence for service in tested):
         page.flow(f"{QUALITY} This says that the network lets the traffic through, not how good it is.", 2)
         page.blank()
     if not tested:

@@ -1,0 +1,4 @@
+"""The link between the touchscreen controller and the codec, as a whole: finding the codec, and why a port of it fails.
+
+`search` and `examine` send (through net/); `candidates`, `diagnosis` and `finding` are pure; `known` keeps one small file.
+"""

@@ -1,0 +1,97 @@
+"""Which neighbour is the codec, when nobody said: from what answered on the ports of the link. Pure.
+
+Never a silent guess: one device that answers like a codec is taken and said so; several are listed and asked about.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+import msgspec
+
+from roomprobe.evidence import Candidate, Search
+from roomprobe.model import Verdict
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.text import escape
+from roomprobe.vendor import mac_prefix
+
+ENOUGH = 3  # of the five ports: a codec behind a port filter still shows so many more often than any other device
+MOST_SHOWN = 6
+
+
+def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequence[str]) -> Search:
+    """The codec among the neighbours that answered. `telling` is the port of the control API, whose answer alone is enough."""
+    devices = _devices([c for c in candidates if c.open])
+    like = [d for d in devices if telling in d.open or len(d.open) >= ENOUGH]
+    asked = len(_devices(candidates))
+    tried = f"{asked} neighbour{'' if asked == 1 else 's'} on this network"
+    made = Search(candidates=tuple(devices), asked=asked, untried=tuple(untried))
+    if len(like) == 1:
+        sentence = f"The codec was found by itself: {shown(like[0])}, the only one of {tried} that answers like one."
+        return msgspec.structs.replace(made, chosen=like[0].address, sentence=sentence)
+    if like:
+        return msgspec.structs.replace(
+            made,
+            reason=Reason.SEVERAL_CODECS,
+            sentence=f"Cannot tell which is the codec of this room: {_listed(like)} answer like one. Say which with --codec.",
+        )
+    if devices:
+        sentence = (
+            f"No codec was found: of {tried} only {_listed(devices)} answer on any of its ports, and not like one."
+        )
+        return msgspec.structs.replace(
+            made, reason=Reason.NO_CODEC, sentence=f"{sentence} If one of them is it, say so with --codec."
+        )
+    if asked:
+        sentence = f"No codec was found: {tried} showed themselves, and none answers on any of its ports."
+    else:
+        sentence = "No codec was found: no neighbour showed itself by IPv6 on this network."
+    why = "It is off, or elsewhere, or the network keeps this box from it; with its address (--codec) more can be said."
+    return msgspec.structs.replace(made, reason=Reason.NO_CODEC, sentence=f"{sentence} {why}")
+
+
+def shown(candidate: Candidate) -> str:
+    """How a sentence names a candidate: address, maker, ports."""
+    maker = f", {mac_prefix(candidate.mac)}" if candidate.mac else ""
+    ports = ", ".join(str(port) for port in candidate.open)
+    return f"{escape(candidate.address, 60)} (TCP {ports}{maker})"
+
+
+def unfound(search: Search | None) -> Verdict:
+    """The verdict on every row while it is not known which device to ask; None: the search did not come to an end."""
+    if search is None:
+        sentence = "Not sent: the search for the codec was not over when the run was."
+        return Verdict(outcome=Outcome.SKIPPED, confidence=Confidence.NONE, reason=Reason.TIME, sentence=sentence)
+    return Verdict(
+        outcome=Outcome.UNANSWERED,
+        confidence=Confidence.NONE,
+        reason=search.reason or Reason.NO_CODEC,
+        where=Where.UNKNOWN,
+        sentence=f"Not sent: {search.sentence}",
+    )
+
+
+def notes(search: Search) -> tuple[str, ...]:
+    """What a report says about the search."""
+    tries = f"To find the codec, not everything could be tried: {' '.join(search.untried)}" if search.untried else ""
+    chosen = search.sentence if search.chosen is not None else ""
+    return tuple(note for note in (chosen, tries) if note)
+
+
+def _devices(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """One for each device: its several addresses are known by their common hardware address. Link-local ones speak for it."""
+    found: dict[str, Candidate] = {}
+    for one in sorted(candidates, key=lambda c: not _link_local(c.address)):
+        found.setdefault(one.mac or one.address, one)
+    return list(found.values())
+
+
+def _link_local(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_link_local
+
+
+def _listed(devices: Sequence[Candidate]) -> str:
+    names = [shown(d) for d in devices[:MOST_SHOWN]]
+    more = f" and {len(devices) - MOST_SHOWN} more" if len(devices) > MOST_SHOWN else ""
+    return f"{' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}{more}"

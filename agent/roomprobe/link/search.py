@@ -1,0 +1,75 @@
+"""Finds the codec when its address was not given: neighbours, all-nodes echo, a configured name; then the ports of the link.
+
+Each neighbour gets one connect to each of the ports, closed at once. The choice is made in candidates.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from roomprobe.config import Config
+from roomprobe.evidence import Candidate, Search
+from roomprobe.link import candidates
+from roomprobe.model import Check, Host
+from roomprobe.net import Net, names, neighbourhood
+from roomprobe.net.netlink import Link
+from roomprobe.net.stream import connect
+from roomprobe.outcome import Reason
+
+MOST_NEIGHBOURS = 32
+MOST_LINKS = 8
+ECHO_S = 1.0
+NAME_S = 1.0
+KNOCK_S = 1.0
+
+
+async def find(checks: Sequence[Check], config: Config, here: Host, net: Net) -> Search:
+    """The codec for these checks of the link, or why it was not found."""
+    links = neighbourhood.usable(here.interfaces, config.network.interface)[:MOST_LINKS]
+    telling = next((c.port for c in checks if c.params["ask"] == ["auth"]), None)
+    if config.site.codec is not None:
+        return await _named(config.site.codec, links, net)
+    seen = await neighbourhood.survey(links, net.bucket, wait_s=ECHO_S)
+    untried = [one.untried for one in seen if one.untried]
+    near = [(n.address, n.mac, n.router) for one in seen for n in one.near][:MOST_NEIGHBOURS]
+    ports = [c.port or 0 for c in checks]
+    found = await asyncio.gather(*(_knock(address, mac, router, ports, net) for address, mac, router in near))
+    return candidates.choose(found, telling, untried)
+
+
+async def _named(name: str, links: Sequence[Link], net: Net) -> Search:
+    """A configured name, asked by mDNS or LLMNR: its first link-local address, else its first."""
+    result = await names.find(name, links, NAME_S, net.bucket)
+    addresses = sorted(result.addresses, key=lambda a: not a.startswith("fe80:"))
+    untried = tuple(result.untried)
+    by = "mDNS" if name.endswith(".local") else "LLMNR"
+    if not addresses:
+        sentence = f"No codec was found: nobody on this network answers {by} for the name {name}."
+        return Search(reason=Reason.NO_CODEC, sentence=sentence, untried=untried)
+    sentence = f"The codec {name} was found by {by}: {addresses[0]}."
+    return Search(
+        candidates=tuple(Candidate(address=a) for a in addresses),
+        chosen=addresses[0],
+        sentence=sentence,
+        untried=untried,
+    )
+
+
+async def _knock(address: str, mac: str | None, router: bool, ports: Sequence[int], net: Net) -> Candidate:
+    """Which of the ports a neighbour accepts; one connect each, closed in good order."""
+
+    async def one(port: int) -> str:
+        made, stream = await connect(address, port, deadline_s=KNOCK_S, bucket=net.bucket)
+        if stream is not None:
+            await stream.finish(asyncio.get_running_loop().time() + 0.1)
+        return made.result
+
+    results = await asyncio.gather(*(one(port) for port in ports))
+    return Candidate(
+        address=address,
+        mac=mac,
+        router=router,
+        open=tuple(p for p, r in zip(ports, results, strict=True) if r == "connected"),
+        refused=tuple(p for p, r in zip(ports, results, strict=True) if r == "refused"),
+    )

@@ -1,0 +1,204 @@
+"""The client's side of the recognition exchange: who is there, how far away, which packet sizes get through, is it still alive.
+
+Only ever spoken to a far end that showed `Server: roomprobe-codec/1` (wire/exchange.py, docs/codec.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal
+
+from roomprobe.evidence import Blocks, Emulator
+from roomprobe.model import Check
+from roomprobe.net import Net
+from roomprobe.net.lines import Lines
+from roomprobe.net.stream import Stream, connect
+from roomprobe.net.tls import Conversation, context
+from roomprobe.wire import exchange
+from roomprobe.wire.reader import Malformed
+
+ANSWER_S = 1.5  # a lost packet is repeated by the kernel after 0.2, 0.6 and 1.4 s
+AGAIN_S = 4.0  # a codec side that restarts takes a moment
+CONNECT_AGAIN_S = 2.0
+PINGS = 3
+BLOCK = 4096  # several full packets
+LEAST_PACKET = 1280  # RFC 8200 5: every IPv6 link carries it
+COARSE, FINE = 20, 1
+
+Again = Literal["same", "restarted", "refused", "silent"]
+
+
+@dataclasses.dataclass(slots=True)
+class Exchange:
+    """A connection on which the far roomprobe has introduced itself."""
+
+    lines: Lines
+    emulator: Emulator
+
+    async def ping(self) -> bool:
+        """One round trip."""
+        token = secrets.token_hex(8)
+        line = await self.ask(exchange.ping(token))
+        return line is not None and exchange.parse_pong(line, token)
+
+    async def ask(self, request: bytes) -> bytes | None:
+        """The one line that answers a request."""
+        until = time.monotonic() + ANSWER_S
+        if not await self.lines.write(request, until):
+            return None
+        return await self.lines.line(exchange.MOST_LINE, until)
+
+    async def up(self, size: int) -> bool:
+        """Whether a block of `size` bytes gets there."""
+        line = await self.ask(exchange.sink(size))
+        return line is not None and exchange.parse_sunk(line, size)
+
+    async def down(self, size: int) -> bool:
+        """Whether a block of `size` bytes gets here."""
+        line = await self.ask(exchange.source(size))
+        if line is None or not exchange.parse_data(line, size):
+            return False
+        return await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S) is not None
+
+    async def idle(self, until: float) -> bool:
+        """Whether the connection stays open and silent until then."""
+        line = await self.lines.line(exchange.MOST_LINE, until)
+        return line is None and time.monotonic() >= until
+
+    async def hold(self, seconds: float) -> bool:
+        """Tells the far end that nothing will come for so long."""
+        whole = max(1, math.ceil(seconds))
+        line = await self.ask(exchange.hold(whole))
+        return line is not None and exchange.parse_held(line, whole)
+
+
+async def meet(lines: Lines) -> Exchange | None:
+    """Says hello; None when the far end is no roomprobe after all, or nothing gets through any more."""
+    nonce = secrets.token_hex(8)
+    until = time.monotonic() + ANSWER_S
+    if not await lines.write(exchange.hello(nonce), until):
+        return None
+    line = await lines.line(exchange.MOST_LINE, until)
+    if line is None:
+        return None
+    try:
+        found = exchange.parse_codec(line, nonce)
+    except Malformed:
+        return None
+    said = Emulator(
+        instance=found.instance,
+        connection=found.connection,
+        version=found.version,
+        seen_address=found.address,
+        seen_port=found.port,
+    )
+    return Exchange(lines=lines, emulator=said)
+
+
+async def measure(met: Exchange, check: Check, net: Net, seek: Callable[[], bool]) -> Blocks:
+    """Round trips for the kernel to time, then a large block each way; `seek` says whether to look for the size that passes."""
+    for _ in range(PINGS):
+        if not await met.ping():
+            return Blocks(size=BLOCK)
+    up = await met.up(BLOCK)
+    # Behind a stuck block everything waits for its repeats: the other way is asked on a connection of its own.
+    down = await met.down(BLOCK) if up else await _anew(check, net, BLOCK)
+    if (up and down) or not seek():
+        return Blocks(size=BLOCK, up=up, down=down)
+    largest_up, largest_down = await asyncio.gather(
+        _nothing() if up else _largest(check, net, Exchange.up),
+        _nothing() if down is not False else _largest(check, net, Exchange.down),
+    )
+    return Blocks(size=BLOCK, up=up, down=down, largest_up=largest_up, largest_down=largest_down)
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _anew(check: Check, net: Net, size: int) -> bool | None:
+    async with another(check, net, tls=check.params["ask"] == ["tls"]) as (met, _):
+        return None if met is None else await met.down(size)
+
+
+async def _largest(check: Check, net: Net, way: Callable[[Exchange, int], Awaitable[bool]]) -> int | None:
+    """The biggest IPv6 packet that passes in one direction: in steps, until one is stuck, on two connections one after the other."""
+    largest: int | None = None
+    begin = LEAST_PACKET
+    for step in (COARSE, FINE):
+        async with another(check, net, tls=False) as (met, stream):
+            if met is None or stream is None:
+                return largest
+            timing = stream.timing()
+            whole, segment = timing.path_mtu or 0, timing.segment or 0
+            headers = whole - segment  # IPv6, TCP and its options, as the kernel counts them
+            for size in range(begin, whole + 1, step):
+                if not await way(met, size - headers):
+                    break
+                largest = size
+            else:
+                return whole
+        begin = (largest or LEAST_PACKET - FINE) + FINE
+        if largest is None:
+            return None
+    return largest
+
+
+@contextlib.asynccontextmanager
+async def another(check: Check, net: Net, *, tls: bool) -> AsyncIterator[tuple[Exchange | None, Stream | None]]:
+    """One more connection to the same emulator and port, introduced; None and None when it does not come about."""
+    address = check.address or ""
+    interface = None if "%" in address else net.interface
+    _, stream = await connect(
+        address, check.port or 0, deadline_s=CONNECT_AGAIN_S, bucket=net.bucket, interface=interface
+    )
+    if stream is None:
+        yield None, None
+        return
+    try:
+        channel: Stream | Conversation = stream
+        if tls:
+            channel = Conversation(stream, context(()), None)
+            if not await channel.handshake(time.monotonic() + ANSWER_S):
+                yield None, stream
+                return
+        yield await meet(Lines(channel)), stream
+    finally:
+        stream.close()
+
+
+async def after_loss(
+    met: Exchange, check: Check, net: Net, *, tls: bool
+) -> tuple[Again, Literal["open", "closed", "unknown"] | None]:
+    """After a held connection died: is the same emulator still there, and does it think that the old one lives?
+
+    Asked again for AGAIN_S seconds while nobody takes a connection.
+    """
+    until = time.monotonic() + AGAIN_S
+    while True:
+        again, far_side = await _once_more(met, check, net, tls=tls)
+        if again in ("same", "restarted") or time.monotonic() >= until:
+            return again, far_side
+        await asyncio.sleep(0.25)
+
+
+async def _once_more(
+    met: Exchange, check: Check, net: Net, *, tls: bool
+) -> tuple[Again, Literal["open", "closed", "unknown"] | None]:
+    async with another(check, net, tls=tls) as (now, stream):
+        if now is None:
+            return "silent" if stream is None or not stream.ended else "refused", None
+        if now.emulator.instance != met.emulator.instance:
+            return "restarted", None
+        number = met.emulator.connection
+        line = await now.ask(exchange.alive(number))
+        try:
+            return "same", None if line is None else exchange.parse_alive(line, number)
+        except Malformed:
+            return "same", None

@@ -1,0 +1,258 @@
+"""One port of the link between the touchscreen controller and a Teamline 5141 (rows I1-I5), judged on its own evidence.
+
+The conversation stands in net/controller.py; what the other ports and the link itself say is added by link/. Rules:
+docs/probes/controller.md.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from roomprobe.evidence import Blocks, ControllerEvidence, Hold
+from roomprobe.facts import Facts
+from roomprobe.link.diagnosis import hole
+from roomprobe.model import Check, Verdict
+from roomprobe.net import Net
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.refusals import of_connect, untold
+from roomprobe.site import on_link
+from roomprobe.text import escape
+
+
+async def run(check: Check, net: Net) -> ControllerEvidence:
+    """Plays the controller's side of one port."""
+    from roomprobe.net.controller import play  # judging alone needs no sockets
+
+    return await play(check, net)
+
+
+def judge(check: Check, evidence: ControllerEvidence, facts: Facts) -> Verdict:
+    """The first verdict on one port."""
+    what = f"TCP {check.port}"
+    seen = _connected(what, check, evidence, facts)
+    hold = evidence.hold
+    if (
+        evidence.emulator is None
+        and hold is not None
+        and hold.end == "alive"
+        and seen.outcome in (Outcome.OPEN, Outcome.REACHED)
+    ):
+        seen = msgspec.structs.replace(seen, sentence=f"{seen.sentence} It lasted {_seconds(hold)} without traffic.")
+    rtt = None if evidence.timing is None else evidence.timing.min_rtt_ms or evidence.timing.rtt_ms
+    return msgspec.structs.replace(seen, rtt_ms=rtt)
+
+
+def _connected(what: str, check: Check, evidence: ControllerEvidence, facts: Facts) -> Verdict:
+    near = on_link(check.address or "", facts)
+    if near and _unresolved(evidence, facts):
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.NEIGHBOUR_SILENT,
+            f"{what} was not sent: {check.address} does not answer neighbour discovery.",
+        )
+    first = of_connect(what, evidence.connect, check.address or "", facts)
+    if first is not None:
+        return first
+    if evidence.emulator is not None:
+        return _emulated(what, evidence)
+    held = _held_real(what, evidence.hold)
+    if held is not None:
+        return held
+    if evidence.ask == "auth":
+        return _api(what, evidence)
+    if evidence.ask == "tls":
+        return _tls(what, check, evidence, facts)
+    return _quiet(what, evidence, near)
+
+
+def _unresolved(evidence: ControllerEvidence, facts: Facts) -> bool:
+    """The kernel found no neighbour for the address: EHOSTUNREACH, or its own address-unreachable message (RFC 4861 7.2.2)."""
+    connect = evidence.connect
+    if connect.failure is not None and connect.failure.errno == "EHOSTUNREACH":
+        return True
+    own = {a.partition("%")[0] for a in (*facts.addresses, connect.source or "")}
+    return connect.result == "icmp" and any(
+        e.local or ((e.type, e.code) == (1, 3) and (e.offender or "").partition("%")[0] in own) for e in connect.errors
+    )
+
+
+def _emulated(what: str, evidence: ControllerEvidence) -> Verdict:
+    """The far end is a roomprobe, so the link itself is measured."""
+    blocks, hold = evidence.blocks, evidence.hold
+    if blocks is not None and (blocks.up is False or blocks.down is False):
+        return _hole(what, blocks)
+    if blocks is None or blocks.up is None:
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.LOSS,
+            f"Cannot tell: {what} connects to the emulated codec, but what was asked afterwards got no answer in time.",
+        )
+    if hold is not None and hold.end != "alive":
+        return _held(what, hold)
+    return Verdict(
+        outcome=Outcome.OPEN,
+        confidence=Confidence.PROVEN,
+        reason=Reason.ANSWERED,
+        sentence=f"{what} is open: the roomprobe that plays the codec answered, took large packets both ways, and was still "
+        f"there after {_seconds(hold)} without traffic.",
+    )
+
+
+def _seconds(hold: Hold | None) -> str:
+    value = hold.asked_s if hold is not None else 0.0
+    return f"{value:g} second{'' if value == 1 else 's'}"
+
+
+def _hole(what: str, blocks: Blocks) -> Verdict:
+    return Verdict(
+        outcome=Outcome.FILTERED,
+        confidence=Confidence.PROVEN,
+        reason=Reason.MTU_BLACK_HOLE,
+        where=Where.LAN,
+        sentence=hole(what, blocks),
+    )
+
+
+def _held(what: str, hold: Hold) -> Verdict:
+    """A connection to the emulator that did not last."""
+    if hold.again == "restarted":
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.CODEC_RESTARTED,
+            f"Cannot tell: {what} was open, but the codec side restarted {hold.after_s:.0f} s into the hold. Run it again.",
+            Where.FAR_END,
+        )
+    if hold.again in ("refused", "silent"):
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.SILENCE if hold.again == "silent" else Reason.RESET,
+            f"{what} was open and was lost {hold.after_s:.0f} s into the hold, and the codec side takes no new connection since: "
+            "it was switched off or its program ended, or the link broke.",
+        )
+    if hold.far_side == "open" and hold.end in ("silent", "reset"):
+        how = "silently dropped" if hold.end == "silent" else "reset"
+        return Verdict(
+            outcome=Outcome.FILTERED if hold.end == "silent" else Outcome.REJECTED,
+            confidence=Confidence.PROVEN,
+            reason=Reason.IDLE_TIMEOUT,
+            where=Where.LAN,
+            sentence=f"{what} is open, but an idle connection does not last {hold.asked_s:g} s: it was {how} on the way, while "
+            "the codec side still holds it and takes new ones. A switch or firewall between forgets idle connections.",
+        )
+    return untold(
+        Outcome.UNANSWERED,
+        Reason.IDLE_TIMEOUT,
+        f"Cannot tell: {what} was open, but the held connection was {_ended(hold)} after {hold.after_s:.0f} s.",
+    )
+
+
+def _ended(hold: Hold) -> str:
+    return {"silent": "lost in silence"}.get(hold.end, hold.end)
+
+
+def _held_real(what: str, hold: Hold | None) -> Verdict | None:
+    """The same against a real codec, which cannot be asked what it thinks; None when there is nothing to say."""
+    if hold is None or hold.end in ("alive", "unproven", "stopped"):
+        return None
+    if hold.end == "silent":
+        sentence = (
+            f"Cannot tell: {what} was open, but after {hold.asked_s:g} s without traffic nobody acknowledged it any more: the codec "
+            "went off, or something between forgot the connection."
+        )
+        return untold(Outcome.UNANSWERED, Reason.IDLE_TIMEOUT, sentence)
+    sentence = (
+        f"Cannot tell: {what} was open and was {hold.end} after {hold.after_s:.0f} s: the codec ended it (it may serve one controller "
+        "only), or something between did. Nothing more was tried."
+    )
+    return untold(Outcome.UNANSWERED, Reason.CODEC_BUSY, sentence)
+
+
+def _api(what: str, evidence: ControllerEvidence) -> Verdict:
+    """TCP 23456: the one port whose protocol is documented."""
+    if evidence.api is not None and evidence.api.documented and evidence.http_status == 200:
+        return Verdict(
+            outcome=Outcome.OPEN,
+            confidence=Confidence.PROVEN,
+            reason=Reason.ANSWERED,
+            sentence=f"{what} is open: the codec's control API answered.",
+        )
+    if evidence.http_status is not None:
+        server = f' from "{escape(evidence.server, 60)}"' if evidence.server else ""
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.NOT_A_CODEC,
+            f"Cannot tell: {what} is answered with HTTP {evidence.http_status}{server}, but not as a 5141's control API would.",
+        )
+    if evidence.banner:
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.NOT_A_CODEC,
+            f"Cannot tell: {what} is answered, but not in HTTP as a 5141's control API would.",
+        )
+    if evidence.closed:
+        return _busy(what, evidence)
+    return untold(
+        Outcome.UNANSWERED,
+        Reason.HANDSHAKE_ONLY,
+        f"Cannot tell: {what} connects, but `GET /auth` got no answer.",
+    )
+
+
+def _tls(what: str, check: Check, evidence: ControllerEvidence, facts: Facts) -> Verdict:
+    """TCP 443: self-signed is expected, so the fingerprint is all that identifies it."""
+    if evidence.not_tls:
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.NOT_TLS,
+            f"Cannot tell: {what} is answered, but not in TLS as a 5141's web page would.",
+        )
+    if evidence.certificate is None and evidence.alert is None:
+        if evidence.closed:
+            return _busy(what, evidence)
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.HANDSHAKE_ONLY,
+            f"Cannot tell: {what} connects, but the TLS handshake got no answer.",
+        )
+    if evidence.certificate is None:
+        return _reached(Reason.TLS_ALERT, f"{what} is answered in TLS, with alert {evidence.alert}.")
+    shown = evidence.certificate.sha256
+    before = facts.certificates.get((check.address or "").partition("%")[0])
+    if before is not None and before != shown:
+        return _reached(
+            Reason.CERTIFICATE_CHANGED,
+            f"{what} is answered in TLS, but with another certificate than at the last run ({shown[:16]}…, before {before[:16]}…): "
+            "the codec was reset or exchanged, or something else answers.",
+        )
+    return _reached(Reason.ANSWERED, f"{what} is answered in TLS (certificate {shown[:16]}…).")
+
+
+def _quiet(what: str, evidence: ControllerEvidence, near: bool) -> Verdict:
+    if evidence.banner:
+        text = escape(bytes.fromhex(evidence.banner).decode("latin-1").strip(), 60)
+        return _reached(Reason.ANSWERED, f'{what} connects and is greeted with "{text}".')
+    if evidence.closed:
+        return _busy(what, evidence)
+    if near:
+        return _reached(
+            Reason.HANDSHAKE_ONLY,
+            f"{what} connects; its protocol is not published, so more cannot be shown.",
+        )
+    return untold(
+        Outcome.UNANSWERED,
+        Reason.HANDSHAKE_ONLY,
+        f"Cannot tell: {what} connects over a router, but nothing was said, so nothing shows who accepted it.",
+    )
+
+
+def _busy(what: str, evidence: ControllerEvidence) -> Verdict:
+    return untold(
+        Outcome.UNANSWERED,
+        Reason.CODEC_BUSY,
+        f"Cannot tell: {what} connects and is {evidence.closed} at once: a 5141 may serve one controller only, and one may be "
+        "connected. Nothing more was tried.",
+    )
+
+
+def _reached(reason: Reason, sentence: str) -> Verdict:
+    return Verdict(outcome=Outcome.REACHED, confidence=Confidence.INFERRED, reason=reason, sentence=sentence)
