@@ -9,13 +9,13 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import faults, peers, product
+from . import faults, peers, peers_link, product
 from .fault import TABLE, take_back
 from .network import WORK, Lab, sweep
 from .procs import LabError, Process, namespaces
@@ -37,6 +37,9 @@ usage: scripts/lab COMMAND
   break FAULT [ROUTER] [KEY=VALUE]...
                          break something; without FAULT, the list. `break mtu-hole size=1300 direction=in`
   mend                   mend everything
+  peer NAME [KEY=VALUE]...
+                         put somebody at the codec's address; without NAME, the list. `peer one-controller limit=oldest`
+  stop ROLE              end a server that `status` shows
   down                   take the lab down, and what killed labs left behind
 
 ROOMPROBE_LAB=NAME in the environment means a second lab of that name: 1 to 8 of a-z and 0-9."""
@@ -163,16 +166,26 @@ def probe(words: list[str]) -> None:
     product.become(lab, argv, env={**needed, "TERM": os.environ.get("TERM", "dumb")})
 
 
+def chosen(
+    function: Callable[..., object], name: str, routers: Sequence[str], words: Sequence[str]
+) -> dict[str, object]:
+    """The options among `words`, written KEY=VALUE; LabError when the function does not take them, or the routers."""
+    options = {key: _value(key, value) for key, found, value in (word.partition("=") for word in words) if found}
+    names = [one for one in inspect.signature(function).parameters if one != "lab"]
+    try:
+        inspect.signature(function).bind(None, *routers, **options)
+        if routers and names[0] not in ("router", "routers", "ns"):
+            raise TypeError
+    except TypeError:
+        raise LabError(f"{name} takes {', '.join(names) or 'no router and no option'}") from None
+    return options
+
+
 def _value(key: str, value: str) -> object:
-    """What a KEY=VALUE of `break` means: numbers, lists of them for plural keys, else the word itself."""
+    """What a KEY=VALUE means: numbers, lists of them for plural keys, else the word itself."""
     if key in ("ports", "kinds"):
         return tuple(int(word) for word in value.split(",") if word.isdecimal())
     return float(value) if re.fullmatch(r"\d+\.\d+", value) else int(value) if value.isdecimal() else value
-
-
-def _taken(function: Callable[..., object]) -> str:
-    names = [name for name in inspect.signature(function).parameters if name != "lab"]
-    return ", ".join(names) or "no router and no option: it is in the room"
 
 
 def break_(words: list[str]) -> None:
@@ -187,17 +200,39 @@ def break_(words: list[str]) -> None:
     routers = [word for word in words[1:] if "=" not in word]
     for router in routers:
         lab.name(router)
-    options = {key: _value(key, value) for key, _, value in (word.partition("=") for word in words[1:] if "=" in word)}
     function = faults.NAMED[words[0]]
-    try:
-        inspect.signature(function).bind(lab, *routers, **options)
-    except TypeError:
-        raise LabError(f"{words[0]} takes {_taken(function)}") from None
+    options = chosen(function, words[0], routers, words[1:])
     try:
         function(lab, *routers, **options)
-    except LabError:
+    except (LabError, TypeError, ValueError) as failed:
         Lab.mend(lab)  # what it had begun, and not what stood before
-        raise
+        raise LabError(str(failed)) from None
+    lab.save()
+
+
+def peer(words: list[str]) -> None:
+    """Start one of those that can stand at the codec's address, or a controller."""
+    if not words:
+        for name, function in peers_link.NAMED.items():
+            print(f"{name:18}{(function.__doc__ or '').splitlines()[0]}")
+        return
+    if words[0] not in peers_link.NAMED:
+        raise LabError(f"no peer called {words[0]!r}; scripts/lab peer lists them")
+    lab = Standing.found()
+    function = peers_link.NAMED[words[0]]
+    started = function(lab, **chosen(function, words[0], [], words[1:]))
+    lab.save()
+    print(f"{started.spec.role} runs in {started.spec.ns}, pid {started.process.pid}")
+    if isinstance(started, peers_link.Watched):
+        print(f"what it sees goes to {started.file}")
+
+
+def stop(words: list[str]) -> None:
+    """End a server."""
+    lab = Standing.found()
+    if len(words) != 1 or words[0] not in lab.running:
+        raise LabError(f"stop takes one of {', '.join(lab.running)}")
+    lab.stop(words[0])
     lab.save()
 
 
@@ -212,6 +247,9 @@ def down() -> None:
         print(f"removed {prefix}, whose owner is dead")
 
 
+WITH_WORDS = {"up": up, "shell": shell, "probe": probe, "break": break_, "peer": peer, "stop": stop}
+
+
 def main(words: list[str]) -> int:
     """Run one command; 0, or 1 with a sentence on stderr."""
     name, rest = (words[0], words[1:]) if words else ("help", [])
@@ -221,8 +259,8 @@ def main(words: list[str]) -> int:
     try:
         if not re.fullmatch("[a-z0-9]{0,8}", NAME):
             raise LabError(f"ROOMPROBE_LAB is {NAME!r}; a lab's name is 1 to 8 of a-z and 0-9")
-        if name in ("up", "shell", "probe", "break"):
-            {"up": up, "shell": shell, "probe": probe, "break": break_}[name](rest)
+        if name in WITH_WORDS:
+            WITH_WORDS[name](rest)
         elif name in ("status", "mend", "down") and not rest:
             {"status": status, "mend": lambda: Standing.found().mend(), "down": down}[name]()
         else:

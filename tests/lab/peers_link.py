@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +135,9 @@ def controller(lab: Lab, ns: str = "controller", *, address: str | None = None, 
         peer.stop()
         raise
     return peer
+
+
+# For `scripts/lab peer NAME`.
+NAMED: dict[str, Callable[..., Peer]] = {
+    function.__name__.replace("_", "-"): function for function in (codec, web_instead, one_controller, controller)
+}

@@ -6,10 +6,13 @@ Seen with openssl, linktest.py and a few lines of their own; what roomprobe make
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -211,3 +214,56 @@ def test_a_controller_needs_a_codec(lab: Lab) -> None:
     with pytest.raises(LabError, match=re.escape("the controller holds only [69]")):
         peers.controller(lab)
     assert set(lab.running) == {"codec"} and before.process.alive()
+
+
+def test_the_command_breaks_and_mends_the_link() -> None:
+    script = str(Path(__file__).resolve().parents[2] / "scripts" / "lab")
+    env = {**os.environ, "ROOMPROBE_LAB": f"l{os.getpid()}"}
+
+    def lab(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([script, *words], capture_output=True, text=True, timeout=60, check=False, env=env)
+
+    def room(*argv: str) -> str:
+        return lab("shell", "room", *argv).stdout
+
+    try:
+        assert lab("up", "codec=routed", "controller", "second_interface", "no_ipv6=controller").returncode == 0
+        started = lab("peer", "one-controller", "limit=none")
+        assert started.stdout.startswith("codec runs in codec, pid ") and "seen.json" in started.stdout, started.stderr
+        before = room(*"ip -6 -o route".split())
+        for words in (
+            ["stray-ra", "how=source"],
+            ["mtu-hole", "size=1300", "where=fw", "direction=in"],
+            ["nd-filtered", "kinds=136", "only=room"],
+            ["client-isolation"],
+            ["codec-rebooted", "away=0.1"],
+            ["codec-off", "how=down"],
+            ["idle-timeout", "seconds=3"],
+        ):
+            done = lab("break", *words)
+            assert (done.returncode, done.stderr) == (0, ""), words
+        assert "fault" in lab("status").stdout and not room(*"ping -6 -c1 -W1 fd00:50::1".split()).count("ttl=")
+        assert "default via fe80:" in room(*"ip -6 -o route".split())
+        assert lab("mend").returncode == 0
+        status = lab("status").stdout
+        assert "codec in codec" in status and "fault" not in status
+        assert room(*"ip -6 -o route".split()) == before
+        assert "ttl=63" in room(*"ping -6 -c1 -W1 fd00:60::20".split())
+        assert "tcp-segmentation-offload: on" in room("ethtool", "-k", "eth0")
+        assert lab("stop", "codec").returncode == 0 and "codec in" not in lab("status").stdout
+        for words, said in (
+            (["peer", "x"], "no peer called 'x'"),
+            (["peer", "codec", "x=1"], "codec takes ns, port_offset, ports, interface"),
+            (["stop", "x"], "stop takes one of dns-fw, tls, udp"),
+            (["break", "mtu-hole", "size=1500"], "allowed is 1280 to 1499"),
+            (["break", "mtu-hole", "size=many"], "not supported"),
+            (["break", "mtu-hole", "fw"], "mtu-hole takes size, where, direction"),
+            (["break", "codec-off", "how=x"], "allowed are down and silent"),
+            (["up", "no_ipv6=net"], "unknown option 'no_ipv6=net'"),
+        ):
+            done = lab(*words)
+            assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, words
+        assert "fault" not in lab("status").stdout
+    finally:
+        assert lab("down").returncode == 0
+    assert set(lab("peer").stdout.split()) >= {"codec", "web-instead", "one-controller", "controller"}
