@@ -245,7 +245,9 @@ def test_the_survey_learns_the_cards_of_those_that_it_hears(room: Room) -> None:
         room.mac("codec"),
         room.mac(room.lab.gateway, "lan0"),
     }
-    assert [one["router"] for one in found["near"] if one["address"] == room.address("codec")] == [False]
+    # The bridge itself answers too.
+    routers = {one["mac"]: one["router"] for one in found["near"]}
+    assert (routers[room.mac("codec")], routers[room.mac(room.lab.gateway, "lan0")]) == (False, True)
 
 
 def test_addresses_of_our_own_that_are_no_good(room: Room) -> None:
@@ -319,6 +321,16 @@ def test_towards_an_address_behind_the_router(room: Room) -> None:
 def test_towards_what_is_no_address_of_a_link(room: Room, address: str) -> None:
     found = room.call("towards", address=address)
     assert (found["source"] is None or address == "192.0.2.1", found["near"]) == (True, [])
+
+
+def test_a_refusal_by_this_box_itself_is_no_sign_of_life(room: Room) -> None:
+    rule = "type filter hook output priority 0; udp dport 9 reject with icmpv6 port-unreachable"
+    room.lab.nft("room", f"table ip6 own {{ chain o {{ {rule}; }}; }}")
+    try:
+        found = room.survey(poke=[room.address("codec")])
+    finally:
+        room.lab.exec("room", "nft", "delete", "table", "ip6", "own")
+    assert found["answered"] == []
 
 
 def test_an_old_entry_of_a_codec_that_is_gone_is_not_believed(room: Room) -> None:

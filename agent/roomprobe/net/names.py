@@ -135,7 +135,7 @@ class _Ask:
     ) -> None:
         self.link = link
         self.found: dict[str, None] = {}
-        self._way, self._asked, self._news = method, asked, news
+        self._method, self._asked, self._news = method, asked, news
         self._networks = [ipaddress.ip_network((a.address, a.prefix), strict=False) for a in own if ":" in a.address]
         self._read = 0
         self._sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -152,7 +152,7 @@ class _Ask:
 
     def send(self) -> None:
         """The question once; OSError as the kernel gives it."""
-        self._sock.sendto(self._asked.to_wire(), (self._way.group, self._way.port, 0, self.link.index))
+        self._sock.sendto(self._asked.to_wire(), (self._method.group, self._method.port, 0, self.link.index))
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._sock.fileno())
@@ -174,7 +174,7 @@ class _Ask:
 
     def _take(self, data: bytes, sender: tuple[str, int, int, int], arrival: int) -> None:
         source = ipaddress.IPv6Address(sender[0].partition("%")[0])
-        if sender[1] != self._way.port or arrival != self.link.index:
+        if sender[1] != self._method.port or arrival != self.link.index:
             return
         if not source.is_link_local and not any(source in network for network in self._networks):
             return

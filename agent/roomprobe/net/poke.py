@@ -11,7 +11,6 @@ import ipaddress
 import socket
 from typing import Self
 
-from roomprobe.icmp import same_address
 from roomprobe.net import errqueue
 from roomprobe.net.pace import Bucket
 
@@ -62,9 +61,9 @@ class Pokes:
         """Takes in what the neighbours have said so far."""
         if self._sock is None:
             return
-        for icmp, _, destination in errqueue.drain(self._sock):
-            if icmp.type == _UNREACHABLE and destination and same_address(icmp.offender, destination[0]):
-                plain, _, scope = str(icmp.offender).partition("%")
+        for icmp, _, _ in errqueue.drain(self._sock):
+            if icmp.type == _UNREACHABLE and icmp.offender is not None:
+                plain, _, scope = icmp.offender.partition("%")
                 self.answered |= {(i, a) for i, a in self._sent if a == plain and scope in ("", _name(i), str(i))}
         for _ in range(_AT_ONCE):
             try:
