@@ -262,6 +262,14 @@ def test_what_is_no_command_is_an_error_and_the_end(codec: Codec, name: str) -> 
     assert codec.wait("closed", source_port=mine)["why"] == "error"
 
 
+def test_our_last_words_are_not_lost_to_what_was_not_read(codec: Codec) -> None:
+    with connected(codec, 5152) as sock:
+        greet(sock)
+        sock.sendall(b"NOTHING\r\n".ljust(40_000, b"x"))
+        assert line(sock) == b"ERROR command\r\n"
+        assert sock.recv(1) == b"", "closed, not reset"
+
+
 def test_a_line_in_pieces(codec: Codec) -> None:
     with connected(codec, 69) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -170,8 +170,9 @@ def test_who_never_reads_keeps_nobody_waiting(codec: Codec, steady: None) -> Non
             assert line(good) == b"PONG a\r\n"
 
 
-def test_who_sends_without_end_keeps_nobody_waiting(codec: Codec, steady: None) -> None:
-    block, over = b"SINK 65536\r\n".ljust(65_536, b".") * 4, threading.Event()
+@pytest.mark.parametrize("block", [b"PING a\r\n" * 10_000, b"SINK 65536\r\n".ljust(65_536, b".")], ids=["ping", "sink"])
+def test_who_sends_without_end_keeps_nobody_waiting(codec: Codec, steady: None, block: bytes) -> None:
+    over = threading.Event()
 
     def flood(sock: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -181,8 +182,9 @@ def test_who_sends_without_end_keeps_nobody_waiting(codec: Codec, steady: None) 
     with connected(codec, 69) as busy, connected(codec, 5000) as good:
         greet(busy)
         greet(good)
-        sender = threading.Thread(target=flood, args=(busy,), daemon=True)
-        sender.start()
+        hands = [threading.Thread(target=one, args=(busy,), daemon=True) for one in (flood, rest)]
+        for hand in hands:
+            hand.start()
         try:
             for _ in range(20):
                 good.sendall(b"PING a\r\n")
@@ -190,7 +192,8 @@ def test_who_sends_without_end_keeps_nobody_waiting(codec: Codec, steady: None) 
         finally:
             over.set()
             busy.shutdown(socket.SHUT_RDWR)
-            sender.join()
+            for hand in hands:
+                hand.join()
 
 
 def test_a_scan_of_all_ports_with_many_hands(codec: Codec, steady: None) -> None:

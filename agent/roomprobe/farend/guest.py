@@ -92,6 +92,7 @@ class Guest:
                 await self.channel.send(data)
         except OSError as error:
             raise _over(error, "unread") from None
+        await asyncio.sleep(0)  # many commands came in one piece: the others get their turn after each
 
 
 def _over(error: OSError, why: str) -> Over:
