@@ -56,6 +56,8 @@ async def ping(address: str, *, interface_index: int | None, count: int, wait_s:
     try:
         target = ipaddress.IPv6Address(plain)
         index = interface_index or (socket.if_nametoindex(scope) if scope else 0)
+        if not index and (target.is_link_local or target.is_multicast):
+            raise ValueError("a raw socket would send it by any interface")
     except (ValueError, OSError):
         return PingResult(
             failure=Failure(operation="send", errno="EINVAL", detail="no IPv6 address of this box's links")

@@ -86,4 +86,4 @@ def _is_neighbourly(plain: str) -> bool:
         address = ipaddress.IPv6Address(plain)
     except ValueError:
         return False
-    return not (address.is_multicast or address.is_unspecified or address.is_loopback)
+    return not (address.scope_id or address.is_multicast or address.is_unspecified or address.is_loopback)
