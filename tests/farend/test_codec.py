@@ -177,6 +177,18 @@ def test_a_connection_without_a_word(codec: Codec, port: int) -> None:
     assert (closed["kinds"], closed["by"], closed["why"]) == (["nothing"], "client", "end")
 
 
+@pytest.mark.parametrize("port", PORTS)
+def test_bytes_of_no_known_kind_are_counted_but_not_without_end(codec: Codec, port: int) -> None:
+    with connected(codec, port) as sock:
+        mine = sock.getsockname()[1]
+        with pytest.raises(ConnectionError):
+            while True:
+                sock.sendall(b"\0" * 65_536)
+    closed = codec.wait("closed", source_port=mine)
+    assert (closed["why"], closed["kinds"], closed["sent"]) == ("unknown", ["unknown"], 0)
+    assert MOST_UNKNOWN <= closed["received"] < MOST_UNKNOWN + CHUNK
+
+
 def test_a_reset_is_told_from_a_close(codec: Codec) -> None:
     with connected(codec, 69) as sock:
         mine = sock.getsockname()[1]
@@ -208,11 +220,12 @@ def test_the_exchange_on_every_port(codec: Codec, port: int) -> None:
             sock.sendall(f"SOURCE {size}\r\n".encode())
             block = exactly(sock, size)
             assert len(block) == size and block.startswith(f"DATA {size}\r\n".encode())
-        sock.sendall(f"HOLD 14400\r\nALIVE {number}\r\nALIVE 999999\r\nBYE\r\n".encode())
-        wanted = f"HELD 14400\r\nALIVE {number} open\r\nALIVE 999999 unknown\r\n"
+        sock.sendall(f"HOLD 14400\r\nALIVE {number}\r\nALIVE 999999\r\nPORTS\r\nBYE\r\n".encode())
+        listening = " ".join(str(port["port"]) for port in started["ports"])
+        wanted = f"HELD 14400\r\nALIVE {number} open\r\nALIVE 999999 unknown\r\nPORTS {listening}\r\n"
         assert rest(sock) == wanted.encode()
     closed = codec.wait("closed", connection=number)
-    assert (closed["why"], closed["kinds"][-1], closed["commands"]) == ("bye", "exchange", 11)
+    assert (closed["why"], closed["kinds"][-1], closed["commands"]) == ("bye", "exchange", 12)
 
 
 def test_two_connections_have_two_numbers_and_know_of_each_other(codec: Codec) -> None:

@@ -141,7 +141,7 @@ def test_a_signal_ends_it_with_a_summary_and_status_0(number: int) -> None:
 def test_many_signals_are_as_good_as_one() -> None:
     with Codec("--interface", "lo") as codec:
         codec.wait("started")
-        for _ in range(20):
+        while codec.process.poll() is None:
             codec.process.send_signal(signal.SIGINT)
         status, left, said = codec.stop()
         assert (status, said, left[-1]["event"]) == (0, "", "stopped")
