@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from roomprobe import __version__
-from roomprobe.farend.limits import PORTS
+from roomprobe.farend.limits import CHUNK, MOST_UNKNOWN, PORTS
 from roomprobe.wire import auth
 
 from .running import NONCE, Codec, connected, exactly, greet, head, in_tls, line, rest
