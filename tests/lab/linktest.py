@@ -2,7 +2,8 @@
 
 linktest.py serve PORT...            the codec's end: a block begins with a line `IN OUT` of 16 bytes; it has IN bytes in
                                      all, and OUT bytes come back
-linktest.py ask WAIT ADDRESS CASE... one word a case, all asked at once; CASE is PORT or PORT/IN/OUT
+linktest.py ask WAIT ADDRESS CASE... one word a case, all asked at once; CASE is PORT or PORT/IN/OUT; with
+                                     PORT/IN/OUT/MSS no segment is longer than that, either way
 linktest.py hold ADDRESS PORT        connects, then takes `exchange` or `look`, line by line, on its standard input
 Words: `open` (connected; its block stuck), `done` (the block came back), `refused`, `reset`, `eof`, `alive` (nothing has
 happened), `silent` (no answer within WAIT seconds), or the errno's name.
@@ -65,13 +66,15 @@ def exchange(sock: socket.socket, wanted: int = HEAD, back: int = 1) -> str:
         return word_of(error)
 
 
-def connected(address: str, port: int, wait: float) -> socket.socket:
+def connected(address: str, port: int, wait: float, mss: int = 0) -> socket.socket:
     """A connection; OSError as it comes."""
     # A scope stays apart: the kernel's answer to a missing one is what is to be seen.
     host, _, scope = address.partition("%")
     sock = socket.socket(socket.AF_INET6)
     sock.settimeout(wait)
     sock.setsockopt(socket.IPPROTO_IPV6, RECVERR, 1)
+    if mss:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
     try:
         sock.connect((host, port, 0, socket.if_nametoindex(scope) if scope else 0))
     except OSError as error:
@@ -95,8 +98,8 @@ def ask(address: str, case: str, wait: float) -> str:
     """The word for one case."""
     port, *block = map(int, case.split("/"))
     try:
-        with connected(address, port, wait) as sock:
-            return exchange(sock, *block) if block else "open"
+        with connected(address, port, wait, *block[2:]) as sock:
+            return exchange(sock, *block[:2]) if block else "open"
     except OSError as error:
         return word_of(error)
 

@@ -121,7 +121,9 @@ def test_the_device_answers_as_the_ports_page_says(lab: Lab) -> None:
         page = certificate(lab)
         assert "200 OK" in page and "Teamline 5141" in page and "erver:" not in page
         assert ask(lab, *(f"{port}/16/1" for port in (69, 5000, 5152))) == ["open"] * 3
-        wait_for(lambda: len(codec.seen("close")) == 7)
+        assert ask(lab, "23456/16/1") == ["open"]  # half a request: no answer, and it is written down
+        wait_for(lambda: len(codec.seen("close")) == 8)
+        assert codec.seen("received", port=23456)[-1]["bytes"] == 16
         assert {one["bytes"] for one in codec.seen("received", port=69)} == {16}
         assert bytes.fromhex(codec.seen("received", port=5000)[0]["data"]) == b"     16       1\n"
         before = fingerprint(lab)

@@ -140,6 +140,7 @@ def test_a_routed_codec_is_behind_one_router_or_two(make_lab: Callable[..., Lab]
     assert ask(lab) == ["open"] * 5
     assert "192.168.60.20" in lab.exec("room", "ping", "-c1", lab.address("codec"))
     assert hops(lab, "2001:db8:113::10") == len(lab.routers)  # what was there is still there
+    assert ping(lab, "2001:db8:113::10", ns="codec")
 
 
 def test_more_hosts_and_a_second_interface(make_lab: Callable[..., Lab]) -> None:
@@ -213,8 +214,9 @@ def test_neighbour_discovery_is_filtered(bridge: Lab, kinds: tuple[int, ...]) ->
     assert ask(bridge, to=near) + ask(bridge, to=ula) == ["open"] * 10
 
 
-def test_neighbour_discovery_of_the_codec_alone_is_filtered(bridge: Lab) -> None:
-    with faults.nd_filtered(bridge, only="codec"):
+@pytest.mark.parametrize("kinds", ((135, 136), (135,), (136,)))
+def test_neighbour_discovery_of_the_codec_alone_is_filtered(bridge: Lab, kinds: tuple[int, ...]) -> None:
+    with faults.nd_filtered(bridge, kinds, only="codec"):
         assert set(ask(bridge)) <= UNANSWERED
         assert ping(bridge, "fd00:50::1") and ping(bridge, bridge.address("controller", 6))
     with faults.nd_filtered(bridge, (136,), only="controller"):
@@ -265,6 +267,7 @@ def hole(lab: Lab, size: int, where: str | None, address: str) -> None:
             stuck = {case for case, word in seen.items() if word == "open"}
             assert stuck == {case for case, way in ways.items() if way != "both" and direction in ("both", way)}, seen
             assert ping(lab, address, "-s1452")
+            assert ask(lab, f"443/65536/65536/{size - 60}", to=address) == ["done"]  # many segments that fit
         assert "mtu" not in lab.exec("room", *f"ip -6 route get {address.split('%')[0]} oif eth0".split())
     assert set(ask(lab, *ways, "443/65536/65536", to=address)) == {"done"}
     assert "tcp-segmentation-offload: on" in lab.exec("room", "ethtool", "-k", "eth0")
