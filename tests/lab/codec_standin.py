@@ -2,7 +2,8 @@
 
 A program of its own (standard library only): codec_standin.py LIMIT LOG CERTIFICATE KEY [OFFSET]
 LIMIT says what becomes of a second connection to a port that is in use: `newest` closes the one before, `oldest`
-resets the newcomer, `closed` does not listen meanwhile, `none` serves all. What it sees it appends to LOG, a JSON object a line.
+resets the newcomer, `closed` does not listen meanwhile, `none` serves all. What it sees goes to LOG, a JSON object a
+line.
 """
 
 from __future__ import annotations

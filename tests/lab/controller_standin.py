@@ -2,7 +2,7 @@
 
 A program of its own (standard library only): controller_standin.py ADDRESS LOG [OFFSET]
 It asks for the web page and for /auth once a connection, like a panel that starts, then waits; a connection that ends
-is made again. LOG gets a JSON object a line: `connected`, `lost` (an outage) and `failed` (an attempt), each with its port.
+is made again. LOG gets a JSON object a line: `connected`, `lost` (an outage) and `failed` (an attempt), with the port.
 """
 
 from __future__ import annotations

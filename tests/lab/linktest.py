@@ -1,12 +1,12 @@
 """The two ends of a link for the tests of the lab itself, deliberately independent of roomprobe: a program of its own.
 
-linktest.py serve PORT...            the codec's end: a block begins with a line `IN OUT` of 16 bytes; it has IN bytes in
-                                     all, and OUT bytes come back
+linktest.py serve PORT...            the codec's end: a block begins with a line `IN OUT` of 16 bytes; it has IN bytes
+                                     in all, and OUT bytes come back
 linktest.py ask WAIT ADDRESS CASE... one word a case, all asked at once; CASE is PORT or PORT/IN/OUT; with
                                      PORT/IN/OUT/MSS no segment is longer than that, either way
 linktest.py hold ADDRESS PORT        connects, then takes `exchange` or `look`, line by line, on its standard input
-Words: `open` (connected; its block stuck), `done` (the block came back), `refused`, `reset`, `eof`, `alive` (nothing has
-happened), `silent` (no answer within WAIT seconds), or the errno's name.
+Words: `open` (connected; its block stuck), `done` (the block came back), `refused`, `reset`, `eof`, `alive` (nothing
+has happened), `silent` (no answer within WAIT seconds), or the errno's name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The lab itself: namespaces, cables and routers, alive between `build` and `close` and gone after any other end.
 
-room and codec hang on a bridge (see Topology for more); behind it stand the routers fw, isp and core, and then net with the far ends.
-Names carry a prefix with our pid, so that `sweep` can tell whose owner is dead.
+room and codec hang on a bridge (see Topology for more); behind it stand the routers fw, isp and core, and then net with
+the far ends. Names carry a prefix with our pid, so that `sweep` can tell whose owner is dead.
 """
 
 from __future__ import annotations
@@ -249,14 +249,14 @@ class Lab:
         return self.topology.host_address(ns, family)
 
     def link_local(self, ns: str, interface: str = "eth0") -> str:
-        """The IPv6 link-local address of an interface, without scope: made of its MAC, so known while it is down too."""
+        """The IPv6 link-local address of an interface, without scope: made of its MAC, so known while it is down."""
         shown = json.loads(self.exec(ns, "ip", "-j", "link", "show", "dev", interface))
         mac = bytearray.fromhex(shown[0]["address"].replace(":", ""))
         mac[0] ^= 2  # RFC 4291 appendix A: the modified EUI-64
         return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + mac[:3] + b"\xff\xfe" + mac[3:]))
 
     def codec_addresses(self, ns: str = "codec") -> list[str]:
-        """A codec's IPv6 addresses as the room writes them: `fe80::...%eth0` where it is on the bridge, then its ULA."""
+        """A codec's IPv6 addresses as the room writes them: `fe80::...%eth0` if it is on the bridge, then its ULA."""
         if ns in self.topology.no_ipv6:
             return []
         near = [f"{self.link_local(ns)}%eth0"] if ns in self.topology.bridged else []

@@ -1,4 +1,4 @@
-"""The piece that every server of the lab is made of: it starts in the place of another one, and gives the place back."""
+"""The piece that every server of the lab is made of: it takes the place of another one, and gives it back."""
 
 from __future__ import annotations
 

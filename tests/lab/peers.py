@@ -1,4 +1,4 @@
-"""Real servers in the lab: nginx, dnsmasq, coturn, chrony, squid and our own UDP far end; peers_link.py has the codec's.
+"""Real servers in the lab: nginx, dnsmasq, coturn, chrony, squid and our own UDP far end. The codec's: peers_link.py.
 
 Every function starts one and returns when it is ready. A second start of the same kind in the same place replaces
 the first; as a context manager it puts the first back at the end: `with peers.udp(lab, silent=TUNNEL_PORTS):`.

@@ -90,9 +90,9 @@ def one_controller(lab: Lab, ns: str = "codec", *, limit: str = "newest", port_o
     """codec_standin.py in the place of a real 5141, which serves one controller only.
 
     `limit`: a new connection to a port that is in use closes the one before (`newest`), is reset (`oldest`), is refused
-    because nothing listens meanwhile (`closed`), or is served as well (`none`). `seen()` gives `connect`, `tls`,
-    `received` (bytes, data as hex) and `close` (why: peer, reset, replaced, refused, answered), each with port, connection,
-    peer and source (its port).
+    as nothing listens meanwhile (`closed`), or is served as well (`none`). `seen()` gives `connect`, `tls`,
+    `received` (bytes, data as hex) and `close` (why: peer, reset, replaced, refused, answered, garbage), each with
+    port, connection, peer and source (its port).
     """
     folder = folder_for(lab, _role(ns))
     file = folder / "seen.json"

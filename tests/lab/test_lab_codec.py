@@ -1,4 +1,4 @@
-"""Who stands at the codec's address in the lab: each is what it says, and the stand-in for a real device serves one controller.
+"""Who stands at the codec's address in the lab: each is what it says, and the stand-in serves one controller.
 
 Seen with openssl, linktest.py and a few lines of their own; what roomprobe makes of them is for the other tests here.
 """
