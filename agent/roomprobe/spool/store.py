@@ -1,0 +1,328 @@
+"""The spool's file from one thread: appended to, read from, kept small, replaced when damaged, survived when the disk is full.
+
+"Produced" means that the commit returned; rows leave only after the acknowledgement. Deletions wait for the next append's commit,
+so that a run costs one commit: a crash in between sends what had arrived once more, and the collector knows it by its run.id.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from roomprobe.spool import ledger, records, schema
+from roomprobe.spool.disk import Files, Mark, SpoolError, shown
+from roomprobe.spool.ledger import Ledger, Lost, Refusal
+from roomprobe.spool.opening import Opener
+from roomprobe.spool.reading import Batch, Counts, Queued, Reader
+from roomprobe.spool.records import Last, Position
+from roomprobe.spool.squeeze import Squeeze
+from roomprobe.wire import upload
+
+CAP_BYTES = 64 << 20
+LEAST_CAP_BYTES = 4 << 20
+MOST_WAITING = 32  # acknowledgements that wait for the next append
+MARK_EVERY_S = 600.0
+
+T = TypeVar("T")
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_NOTHING = Lost(first=None, last=None, count=0)
+
+
+class NotKept(Exception):
+    """A run could not be written down: it is counted, and the count goes into a loss record as soon as one can be."""
+
+
+class State(Counts, frozen=True, kw_only=True):
+    """The spool for `status`. `bytes` of `most_bytes` are in use. `lost` are runs that no loss record has told the collector yet,
+    None when their number is unknown; `unwritten` those of them that could not even be written down.
+    `trouble` is one sentence, None when all is well.
+    """
+
+    epoch: str | None
+    next_seq: int
+    most_bytes: int
+    unwritten: int
+    trouble: str | None
+
+
+class Store:
+    """One spool. Every method from the same thread; `clock` is monotonic seconds, `wall` the time as RFC 3339."""
+
+    def __init__(
+        self,
+        files: Files,
+        agent: str,
+        *,
+        most_bytes: int = CAP_BYTES,
+        clock: Callable[[], float],
+        wall: Callable[[], str],
+        epochs: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self.files = files
+        self.agent = agent
+        self.epoch: str | None = None
+        self._pages = max(most_bytes, LEAST_CAP_BYTES) // schema.PAGE
+        self._clock, self._wall = clock, wall
+        self._opener = Opener(files, agent, self._pages, wall, epochs)
+        self._db: sqlite3.Connection | None = None
+        self._next = 0
+        self._last: Last | None = None
+        self._last_seq = -1
+        self._acknowledged: dict[int, int] = {}
+        self._aside: dict[int, Refusal] = {}
+        self._unwritten = _NOTHING
+        self._squeeze = Squeeze(files)
+        self._marked = clock()
+
+    # --- opening and closing
+
+    def open(self) -> None:
+        """Takes the directory and opens the file, a new one where there is none or a damaged one. SpoolError: it cannot be used.
+
+        A disk that is full is no error: opening is then tried again with every append.
+        """
+        self.files.lock()
+        try:
+            self._opened()
+        except BaseException:
+            self.files.unlock()
+            raise
+
+    def close(self) -> None:
+        """Writes down what can be, and gives the directory back."""
+        if self._db is not None:
+            self._flush()
+        if self._db is not None:
+            self._write_mark()
+        self._shut()
+        self.files.unlock()
+
+    def _shut(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            try:
+                db.close()
+            except sqlite3.Error as error:
+                self._squeeze.failed(error)
+
+    def _opened(self) -> bool:
+        """Whether the file is open, after trying to open it."""
+        if self._db is None:
+            self._squeeze.do(self._open_file, lambda: None)
+        return self._db is not None
+
+    def _open_file(self) -> bool:
+        try:
+            opened = self._opener.open()
+        except sqlite3.Error as error:
+            if schema.trouble(error) == "full":
+                raise
+            raise SpoolError(f"The spool in {self.files.shown} cannot be opened ({shown(error)}).") from None
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise
+            raise SpoolError(f"The spool in {self.files.shown} cannot be opened ({shown(error)}).") from None
+        if opened.epoch != self.epoch:
+            self._acknowledged.clear()
+            self._aside.clear()
+            self._last = None
+        self._db, self.epoch, self._next = opened
+        return True
+
+    # --- writing
+
+    def append(self, document: Mapping[str, Any]) -> Position:
+        """Keeps a report document; its position once the commit has returned. NotKept: it could not be written, and is counted."""
+        digest, began = records.prepared(document)
+        try:
+            position = self._retried(lambda: self._write(lambda book: self._append(book, document, digest, began)))
+        except upload.TooLarge:
+            return self._append_nothing(began)
+        except SpoolError as error:
+            self._squeeze.failure = str(error)
+            position = None
+        return position if position is not None else self._give_up(began)
+
+    def _give_up(self, began: str) -> NoReturn:
+        before = self._unwritten
+        count, since = (before.count or 0) + 1, before.since or began
+        self._unwritten = Lost(first=None, last=None, count=count, since=since, until=began)
+        raise NotKept(self._squeeze.failure or "The spool cannot be written.")
+
+    def _append(self, book: Ledger, document: Mapping[str, Any], digest: str, began: str) -> Position:
+        unwritten = self._count_unwritten(book)
+        seq, now = book.take(), self._clock()
+        full = records.full_wanted(self._last, digest, now)
+        line = records.line(records.record(document, digest, self.agent, book.epoch, seq, full=full))
+        body = ledger.packed(line)
+        book.make_room(len(body), self._pages, grow=not self._squeeze.tight)
+        book.insert(seq, "full" if full else "same", began, len(line), body)
+        if unwritten is not None:
+            book.lose("spool-full", unwritten, book.epoch)
+        if full:
+            self._last, self._last_seq = Last(hash=digest, at=now), seq
+        return Position(epoch=book.epoch, seq=seq)
+
+    def _count_unwritten(self, book: Ledger) -> Lost | None:
+        """What could not be written before takes its numbers now."""
+        if not self._unwritten.count:
+            return None
+        first = book.number
+        book.number += self._unwritten.count
+        lost = self._unwritten
+        return Lost(first=first, last=book.number - 1, count=lost.count, since=lost.since, until=lost.until)
+
+    def _append_nothing(self, began: str) -> Position:
+        """A run that fits into no record: its number is taken, and a loss record says so."""
+
+        def work(book: Ledger) -> Position:
+            seq = book.take()
+            book.lose("rejected", Lost(first=seq, last=seq, count=1, since=began, until=began), book.epoch)
+            book.remember_number()
+            return Position(epoch=book.epoch, seq=seq)
+
+        position = self._retried(lambda: self._write(work))
+        return position if position is not None else self._give_up(began)
+
+    def acknowledge(self, positions: Iterable[Position]) -> None:
+        """These have arrived. Positions of an epoch that is gone mean nothing any more."""
+        self._acknowledged.update({p.seq: p.revision for p in positions if p.epoch == self.epoch})
+        if len(self._acknowledged) >= MOST_WAITING:
+            self._flush()
+
+    def set_aside(self, refused: Mapping[Position, str]) -> None:
+        """These will never be taken: out of the queue, kept with the sentence that says why, counted in a loss record."""
+        for position, sentence in refused.items():
+            if position.epoch == self.epoch and position.seq not in self._acknowledged:
+                self._aside[position.seq] = Refusal(reason="rejected", sentence=sentence[:500])
+        self._flush()
+
+    def want_full(self) -> None:
+        """The next run is to be kept whole."""
+        self._last = None
+
+    def _flush(self) -> None:
+        """Writes down what has arrived and what was refused. When it cannot be, it stays in memory until the next append."""
+
+        def work(book: Ledger) -> bool:
+            unwritten = self._count_unwritten(book)
+            if unwritten is not None:
+                book.lose("spool-full", unwritten, book.epoch)
+            book.remember_number()
+            return True
+
+        if self._acknowledged or self._aside or self._unwritten.count:
+            self._retried(lambda: self._write(work))
+
+    def _write(self, work: Callable[[Ledger], T]) -> T | None:
+        """One transaction. None: nothing can be written."""
+        if not self._opened():
+            return None
+        return self._squeeze.do(lambda: self._transaction(work), self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        """Writes the log back, so that it begins anew instead of growing."""
+        self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _transaction(self, work: Callable[[Ledger], T]) -> T:
+        db = self._connection()
+        last = self._last, self._last_seq
+        book = Ledger(db, self.epoch or "", self._next)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            book.settle(self._acknowledged, self._aside)
+            done = work(book)
+            db.execute("COMMIT")
+        except BaseException:
+            self._last, self._last_seq = last
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        if self._last_seq in self._aside or (book.dropped is not None and book.dropped >= self._last_seq):
+            self._last = None  # what "same" would refer to will not arrive
+        self._next = book.number
+        self._acknowledged.clear()
+        self._aside.clear()
+        self._unwritten = _NOTHING
+        if self._clock() - self._marked >= MARK_EVERY_S:
+            self._write_mark()
+        return done
+
+    def _retried(self, work: Callable[[], T]) -> T:
+        """Once more with a new file, when it shows only now that this one is damaged."""
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if schema.trouble(error) != "damaged":
+                raise
+            self._replace()
+            return work()
+
+    def _replace(self) -> None:
+        self._shut()
+        try:
+            self.files.set_aside()
+            self.files.ready()  # so that the new one counts as the place of a damaged one
+        except OSError as error:
+            self._squeeze.failed(error)
+
+    def _write_mark(self) -> None:
+        """Up to which number everything has arrived: the one below the oldest that is still here."""
+        self._marked = self._clock()
+        try:
+            db = self._connection()
+            oldest = [db.execute(f"SELECT min(seq) FROM {table}").fetchone()[0] for table in ("record", "loss")]
+        except sqlite3.Error:
+            return
+        below = min([seq for seq in oldest if seq is not None], default=self._next) - 1
+        self.files.write_mark(Mark(epoch=self.epoch or "", delivered=below if below >= 0 else None, at=self._wall()))
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise SpoolError("The spool is not open.")
+        return self._db
+
+    # --- reading
+
+    def next_batch(self, most_records: int, most_bytes: int, *, newest: bool = False) -> tuple[Queued, ...]:
+        """What is to be sent next: `Reader.oldest`, or `Reader.newest`. The same again until it is acknowledged or set aside."""
+
+        def work(reader: Reader) -> Batch:
+            return reader.newest() if newest else reader.oldest(most_records, most_bytes)
+
+        batch = self._read(work) or Batch()
+        damaged = Refusal(reason="spool-corrupt", sentence="The row was damaged in the spool.")
+        self._aside.update(dict.fromkeys(batch.damaged, damaged))
+        return batch.queued
+
+    def state(self) -> State:
+        """What `status` shows."""
+        counts = self._read(Reader.counts) or Counts()
+        unwritten = self._unwritten.count or 0
+        told = {name: getattr(counts, name) for name in counts.__struct_fields__}
+        return State(
+            **{**told, "lost": None if counts.lost is None else counts.lost + unwritten},
+            epoch=self.epoch,
+            next_seq=self._next,
+            most_bytes=self._pages * schema.PAGE,
+            unwritten=unwritten,
+            trouble=self._squeeze.trouble,
+        )
+
+    def _read(self, work: Callable[[Reader], T]) -> T | None:
+        """None: nothing can be read."""
+
+        def read() -> T:
+            gone, aside = self._acknowledged, self._aside.keys()
+            return work(Reader(self._connection(), self.agent, self.epoch or "", gone, aside))
+
+        try:
+            return self._retried(lambda: read() if self._opened() else None)
+        except sqlite3.Error as error:
+            if schema.trouble(error) != "full":
+                raise
+            self._squeeze.failed(error)
+            return None
