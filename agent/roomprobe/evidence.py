@@ -163,13 +163,17 @@ class Timing(Frozen, frozen=True, kw_only=True):
 
 
 class Emulator(Frozen, frozen=True, kw_only=True):
-    """The far roomprobe that plays the codec, as it introduced itself; it sees us at `seen_address` and `seen_port`."""
+    """The far roomprobe that plays the codec, as it introduced itself; it sees us at `seen_address` and `seen_port`.
+
+    `listening` are the ports that it says it listens on; empty when it was not asked or did not say.
+    """
 
     instance: str
     connection: int
     version: str
     seen_address: str
     seen_port: int
+    listening: tuple[int, ...] = ()
 
 
 class Api(Frozen, frozen=True, kw_only=True):

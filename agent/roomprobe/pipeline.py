@@ -23,6 +23,7 @@ from roomprobe.evidence import LinkEvidence, PathEvidence, Search
 from roomprobe.facts import Facts
 from roomprobe.link import candidates, diagnosis, known
 from roomprobe.link.examine import look_all
+from roomprobe.link.settle import settle
 from roomprobe.model import Check, Frozen, Host, Plan, Report, Result, Run, Service, Site, Skip, Verdict
 from roomprobe.net import Net
 from roomprobe.net.pace import Bucket
@@ -159,6 +160,7 @@ async def _results(
         _refined(result, surveys, made, config, here, facts) for result in (*lookups, *linked, *unresolved, *stuck)
     ]
     order = {(check.profile, check.row): number for number, check in enumerate(whole.checks)}
+    refined = list(settle(refined, facts))
     refined.sort(key=lambda r: order[(r.check.profile, r.check.row)])
     return Measured(
         results=tuple(refined),

@@ -34,14 +34,13 @@ MAKERS = {
 def mac_prefix(mac: str) -> str:
     """What stands for a device's maker: "d8:3a:dd (Raspberry Pi)", or the bare prefix where the maker is not known.
 
-    An address that software made up has no maker: "02:…, made up (locally administered)". What is no Ethernet address
-    gives "".
+    An address that software made up has no maker: "02:12:34 (made up, no maker)". What is no Ethernet address gives "".
     """
     plain = mac.lower()
     if not _SHAPE.fullmatch(plain):
         return ""
-    if int(plain[:2], 16) & _LOCAL:
-        return f"{plain[:2]}:…, made up (locally administered)"
     prefix = plain[:8]
+    if int(plain[:2], 16) & _LOCAL:
+        return f"{prefix} (made up, no maker)"
     maker = MAKERS.get(prefix)
     return f"{prefix} ({maker})" if maker else prefix

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomprobe.wire import exchange
-from roomprobe.wire.exchange import Alive, Bye, Codec, Command, Hello, Hold, Ping, Sink, Source
+from roomprobe.wire.exchange import Alive, Bye, Codec, Command, Hello, Hold, Ping, Ports, Sink, Source
 from roomprobe.wire.reader import Malformed
 
 NONCE = "0123456789abcdef"
@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[bytes, bytes, Command]] = {
     "source": (exchange.source(65_536), b"SOURCE 65536\r\n", Source(size=65_536)),
     "hold": (exchange.hold(14_400), b"HOLD 14400\r\n", Hold(seconds=14_400)),
     "alive": (exchange.alive(0), b"ALIVE 0\r\n", Alive(connection=0)),
+    "ports": (exchange.ports(), b"PORTS\r\n", Ports()),
     "bye": (exchange.bye(), b"BYE\r\n", Bye()),
 }
 
@@ -151,6 +152,23 @@ def test_whether_a_connection_is_open() -> None:
     ):
         with pytest.raises(Malformed):
             exchange.parse_alive(line, 7)
+
+
+def test_the_ports_that_are_listened_on() -> None:
+    assert exchange.listening((69, 443)) == b"PORTS 69 443\r\n"
+    assert exchange.parse_listening(exchange.listening((69, 65_535))) == (69, 65_535)
+    assert len(exchange.parse_listening(exchange.listening(range(1, 100)))) == exchange.MOST_PORTS
+    for line in (
+        b"",
+        b"PORTS\r\n",
+        b"PORTS 0\r\n",
+        b"PORTS 65536\r\n",
+        b"PORTS 69 x\r\n",
+        b"PORTS" + b" 1" * 17,
+        b"PORT 69\r\n",
+    ):
+        with pytest.raises(Malformed):
+            exchange.parse_listening(line)
 
 
 def test_errors_have_words() -> None:

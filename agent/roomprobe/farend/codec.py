@@ -43,7 +43,11 @@ def main(options: Options) -> int:
         log = None if options.log is None else LogFile(options.log)
         context, fingerprint = _tls()
         emulator = Emulator(
-            version=__version__, instance=secrets.token_hex(8), salt=secrets.token_hex(32), context=context
+            version=__version__,
+            instance=secrets.token_hex(8),
+            salt=secrets.token_hex(32),
+            context=context,
+            ports=tuple(one.port for one in ports),
         )
         started = events.Started(
             time=now(),

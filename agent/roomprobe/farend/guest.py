@@ -24,7 +24,7 @@ class Over(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Emulator:
-    """`instance` and `salt` are new at each start. `context` is the TLS of 443.
+    """`instance` and `salt` are new at each start. `context` is the TLS of 443. `ports` are those that are listened on.
 
     `met` and `gone` hold the peers of connections that had an exchange, by number: those that are open, and the last
     REMEMBERED of those that were.
@@ -34,6 +34,7 @@ class Emulator:
     instance: str
     salt: str
     context: ssl.SSLContext
+    ports: tuple[int, ...] = ()
     met: dict[int, str] = dataclasses.field(default_factory=dict)
     gone: dict[int, str] = dataclasses.field(default_factory=dict)
 

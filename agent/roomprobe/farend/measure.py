@@ -11,7 +11,7 @@ from typing import NoReturn
 from roomprobe.farend.guest import Emulator, Guest, Over
 from roomprobe.farend.limits import BLOCK_S, HEAD_S
 from roomprobe.wire import exchange
-from roomprobe.wire.exchange import Alive, Bye, Codec, Command, Hello, Hold, Ping, Sink, Source
+from roomprobe.wire.exchange import Alive, Bye, Codec, Command, Hello, Hold, Ping, Ports, Sink, Source
 from roomprobe.wire.reader import Malformed
 
 _PREFIX = b"ROOMPROBE/"
@@ -61,6 +61,8 @@ async def _obey(guest: Guest, emulator: Emulator, command: Command) -> bytes:
             return exchange.held(seconds)
         case Alive(connection=connection):
             return exchange.aliveness(connection, emulator.state(connection, guest.visit.address))
+        case Ports():
+            return exchange.listening(emulator.ports)
         case Bye():
             raise Over("codec", "bye", gently=True)
         case Hello():

@@ -26,7 +26,7 @@ def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequen
     like = [d for d in devices if telling in d.open or len(d.open) >= ENOUGH]
     asked = len(_devices(candidates))
     tried = f"{asked} neighbour{'' if asked == 1 else 's'} on this network"
-    made = Search(candidates=tuple(devices), asked=asked, untried=tuple(untried))
+    made = Search(candidates=tuple(devices), asked=asked, untried=tuple(dict.fromkeys(untried)))
     if len(like) == 1:
         sentence = f"The codec was found by itself: {shown(like[0])}, the only one of {tried} that answers like one."
         return msgspec.structs.replace(made, chosen=like[0].address, sentence=sentence)
@@ -37,9 +37,7 @@ def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequen
             sentence=f"Cannot tell which is the codec of this room: {_listed(like)} answer like one. Say which with --codec.",
         )
     if devices:
-        sentence = (
-            f"No codec was found: of {tried} only {_listed(devices)} answer on any of its ports, and not like one."
-        )
+        sentence = f"No codec was found: of {tried} only {_listed(devices)} {_s('answer', devices)} on any of its ports, and not like one."
         return msgspec.structs.replace(
             made, reason=Reason.NO_CODEC, sentence=f"{sentence} If one of them is it, say so with --codec."
         )
@@ -53,9 +51,9 @@ def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequen
 
 def shown(candidate: Candidate) -> str:
     """How a sentence names a candidate: address, maker, ports."""
-    maker = f", {mac_prefix(candidate.mac)}" if candidate.mac else ""
     ports = ", ".join(str(port) for port in candidate.open)
-    return f"{escape(candidate.address, 60)} (TCP {ports}{maker})"
+    parts = [f"TCP {ports}" if ports else "", mac_prefix(candidate.mac) if candidate.mac else ""]
+    return f"{escape(candidate.address, 60)} ({'; '.join(part for part in parts if part)})"
 
 
 def unfound(search: Search | None) -> Verdict:
@@ -85,6 +83,10 @@ def _devices(candidates: Sequence[Candidate]) -> list[Candidate]:
     for one in sorted(candidates, key=lambda c: not _link_local(c.address)):
         found.setdefault(one.mac or one.address, one)
     return list(found.values())
+
+
+def _s(verb: str, devices: Sequence[Candidate]) -> str:
+    return verb if len(devices) > 1 else f"{verb}s"
 
 
 def _link_local(address: str) -> bool:

@@ -31,7 +31,7 @@ def others(found: Unit, counted: Sequence[Unit]) -> str:
     if works:
         parts.append(f"{_ports(works)} {'works' if len(works) == 1 else 'work'}.")
     if differs:
-        parts.append(f"{_ports(differs)} {'fails' if len(differs) == 1 else 'fail'} in another way, see below.")
+        parts.append(f"{_ports(differs)} came to another end, see below.")
     return " ".join(parts)
 
 

@@ -31,11 +31,22 @@ async def find(checks: Sequence[Check], config: Config, here: Host, net: Net) ->
     if config.site.codec is not None:
         return await _named(config.site.codec, links, net)
     seen = await neighbourhood.survey(links, net.bucket, wait_s=ECHO_S)
+    if not any(a.usable and a.address.startswith("fe80:") for one in seen for a in one.own):
+        return _unable([one.interface for one in seen])
     untried = [one.untried for one in seen if one.untried]
     near = [(n.address, n.mac, n.router) for one in seen for n in one.near][:MOST_NEIGHBOURS]
     ports = [c.port or 0 for c in checks]
     found = await asyncio.gather(*(_knock(address, mac, router, ports, net) for address, mac, router in near))
     return candidates.choose(found, telling, untried)
+
+
+def _unable(interfaces: Sequence[str]) -> Search:
+    """This box itself cannot look."""
+    if interfaces:
+        why = f"this box has no IPv6 link-local address at {', '.join(interfaces)}: IPv6 is switched off there, and the link has no IPv4."
+        return Search(reason=Reason.NO_LINK_LOCAL, sentence=f"No codec was looked for: {why}")
+    why = "no network interface of this box is up and has a link. Check the cable and the jack."
+    return Search(reason=Reason.NO_CARRIER, sentence=f"No codec was looked for: {why}")
 
 
 async def _named(name: str, links: Sequence[Link], net: Net) -> Search:

@@ -91,14 +91,23 @@ async def meet(lines: Lines) -> Exchange | None:
         found = exchange.parse_codec(line, nonce)
     except Malformed:
         return None
-    said = Emulator(
+    met = Exchange(lines=lines, emulator=_said(found, ()))
+    line = await met.ask(exchange.ports())
+    if line is not None:
+        with contextlib.suppress(Malformed):
+            met.emulator = _said(found, exchange.parse_listening(line))
+    return met
+
+
+def _said(found: exchange.Codec, listening: tuple[int, ...]) -> Emulator:
+    return Emulator(
         instance=found.instance,
         connection=found.connection,
         version=found.version,
         seen_address=found.address,
         seen_port=found.port,
+        listening=listening,
     )
-    return Exchange(lines=lines, emulator=said)
 
 
 async def measure(met: Exchange, check: Check, net: Net, seek: Callable[[], bool]) -> Blocks:

@@ -11,12 +11,14 @@ import msgspec
 from roomprobe.evidence import Blocks, ControllerEvidence, Hold
 from roomprobe.facts import Facts
 from roomprobe.link.diagnosis import hole
-from roomprobe.model import Check, Verdict
+from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.net import Net
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.refusals import of_connect, untold
 from roomprobe.site import on_link
 from roomprobe.text import escape
+
+ADDRESS_UNREACHABLE = (1, 3)  # RFC 4443 3.1: what a router sends after neighbour discovery got no answer
 
 
 async def run(check: Check, net: Net) -> ControllerEvidence:
@@ -50,6 +52,17 @@ def _connected(what: str, check: Check, evidence: ControllerEvidence, facts: Fac
             Reason.NEIGHBOUR_SILENT,
             f"{what} was not sent: {check.address} does not answer neighbour discovery.",
         )
+    absent = next((e for e in evidence.connect.errors if (e.type, e.code) == ADDRESS_UNREACHABLE), None)
+    if evidence.connect.result == "icmp" and absent is not None:
+        return Verdict(
+            outcome=Outcome.UNANSWERED,
+            confidence=Confidence.NONE,
+            reason=Reason.NEIGHBOUR_SILENT,
+            where=Where.FAR_END,
+            hop=Hop(sender=Place(address=absent.offender)),
+            sentence=f"Cannot tell: {what} does not arrive: the router {absent.offender} says that nobody answers at {check.address} "
+            "on its network. The codec is off or elsewhere, or that router's rules answer so.",
+        )
     first = of_connect(what, evidence.connect, check.address or "", facts)
     if first is not None:
         return first
@@ -72,7 +85,8 @@ def _unresolved(evidence: ControllerEvidence, facts: Facts) -> bool:
         return True
     own = {a.partition("%")[0] for a in (*facts.addresses, connect.source or "")}
     return connect.result == "icmp" and any(
-        e.local or ((e.type, e.code) == (1, 3) and (e.offender or "").partition("%")[0] in own) for e in connect.errors
+        e.local or ((e.type, e.code) == ADDRESS_UNREACHABLE and (e.offender or "").partition("%")[0] in own)
+        for e in connect.errors
     )
 
 

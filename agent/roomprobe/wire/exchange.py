@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from roomprobe.model import Frozen
@@ -21,6 +22,7 @@ MOST_BLOCK = 65_536
 MOST_HOLD_S = 14_400
 GRACE_S = 30  # a held connection may be idle for this much longer than was asked
 MOST_CONNECTION = 10**15
+MOST_PORTS = 16
 
 State = Literal["open", "closed", "unknown"]
 STATES: tuple[State, ...] = ("open", "closed", "unknown")
@@ -88,11 +90,15 @@ class Alive(Frozen, frozen=True, kw_only=True):
     connection: int
 
 
+class Ports(Frozen, frozen=True, kw_only=True):
+    """On which ports does the codec side listen?"""
+
+
 class Bye(Frozen, frozen=True, kw_only=True):
     """The codec side is to close."""
 
 
-Command = Hello | Ping | Sink | Source | Hold | Alive | Bye
+Command = Hello | Ping | Sink | Source | Hold | Alive | Ports | Bye
 
 
 # --- the client's side ---------------------------------------------------------------------------------------------
@@ -176,6 +182,19 @@ def parse_alive(line: bytes, connection: int) -> State:
     return state
 
 
+def ports() -> bytes:
+    """Asks on which ports the codec side listens."""
+    return _line("PORTS")
+
+
+def parse_listening(line: bytes) -> tuple[int, ...]:
+    """The answer to `ports()`, 1 to MOST_PORTS of them; Malformed when it is none."""
+    words = _words(line)
+    if words[0] != "PORTS" or not 2 <= len(words) <= MOST_PORTS + 1:
+        raise Malformed("not a PORTS line")
+    return tuple(_number(word, 1, 65_535) for word in words[1:])
+
+
 def bye() -> bytes:
     """Asks the codec side to close."""
     return _line("BYE")
@@ -210,6 +229,8 @@ def parse_command(line: bytes) -> Command:
             return Hold(seconds=_number(seconds, 1, MOST_HOLD_S))
         case ["ALIVE", connection]:
             return Alive(connection=_number(connection, 0, MOST_CONNECTION))
+        case ["PORTS"]:
+            return Ports()
         case ["BYE"]:
             return Bye()
     raise Malformed("no such command")
@@ -244,6 +265,11 @@ def held(seconds: int) -> bytes:
 def aliveness(connection: int, state: State) -> bytes:
     """Answers ALIVE."""
     return _line("ALIVE", str(connection), state)
+
+
+def listening(numbers: Sequence[int]) -> bytes:
+    """Answers PORTS; at most MOST_PORTS of them."""
+    return _line("PORTS", *(str(_within(number, 1, 65_535)) for number in numbers[:MOST_PORTS]))
 
 
 def error(word: str) -> bytes:
