@@ -21,6 +21,7 @@ from roomprobe.net import netlink
 from roomprobe.net.datagram import failure
 from roomprobe.net.netlink import Link, LocalAddress
 from roomprobe.net.pace import Bucket
+from roomprobe.net.ports import bind_ephemeral
 from roomprobe.text import escape
 from roomprobe.wire import multicast_dns
 
@@ -144,7 +145,7 @@ class _Ask:
             self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, method.hops)
             self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
             self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            self._sock.bind(("::", 0))
+            bind_ephemeral(self._sock)
         except BaseException:
             self._sock.close()
             raise

@@ -13,6 +13,7 @@ from typing import Self
 
 from roomprobe.net import errqueue
 from roomprobe.net.pace import Bucket
+from roomprobe.net.ports import bind_ephemeral
 
 DISCARD = 9
 _UNREACHABLE = 1
@@ -36,6 +37,7 @@ class Pokes:
             self._sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             errqueue.enable(self._sock)
             self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+            bind_ephemeral(self._sock)
         return self
 
     def __exit__(self, *_: object) -> None:
