@@ -285,7 +285,8 @@ def test_towards_a_codec_that_is_there(room: Room) -> None:
     codec = room.address("codec")
     found = room.call("towards", address=codec)
     assert (found["interface"], found["gateway"], found["source"]) == ("eth0", None, room.lab.link_local("room"))
-    assert (room.near(found, codec) or {})["state"] == "reachable"
+    # The codec's own solicitation may have made the entry; then the kernel waits before it asks in turn.
+    assert (room.near(found, codec) or {})["state"] in ("reachable", "delay")
     assert found["echoed"] is True and codec in found["heard"] and codec in found["answered"]
     assert found["gateway4"] == "reachable" and found["elsewhere"] == []
     assert [(one["address"], one["interface"], one["advertised"]) for one in found["routers"]] == [
@@ -369,7 +370,9 @@ def test_isolated_ports_leave_the_router_alone(room: Room) -> None:
     found = room.call("towards", address=room.address("codec"))
     router = f"{room.lab.link_local(room.lab.gateway, 'lan0')}%eth0"
     assert room.address("codec") not in found["heard"] and router in found["heard"]
-    assert [one["router"] for one in found["near"] if one["state"] == "reachable"] in ([True], [True, True])
+    gateway = room.near(found, room.lab.address(room.lab.gateway, 6)) or {}
+    assert (gateway["state"], gateway["router"]) == ("reachable", True)
+    assert (room.near(found, room.address("codec")) or {})["state"] in ("incomplete", "failed")
     assert found["echoed"] is False
 
 

@@ -141,7 +141,7 @@ async def towards(address: str, bucket: Bucket, *, wait_s: float = 1.5) -> Towar
             ping(address, interface_index=link.index, count=2, wait_s=wait_s, bucket=bucket),
             _resolve(wanted[:MOST_POKED], pokes, bucket, wait_s),
         )
-        if near and not itself.answers:
+        if near and link.carrier is not False and not itself.answers:
             await _decided(link.index, plain, pokes, started + UNDECIDED_S)
     tables = netlink.read()
     seen = _neighbourhood(link, everybody, tables, pokes)
