@@ -8,7 +8,7 @@ from __future__ import annotations
 # Rows I1-I5. What each port does is in serve.py.
 PORTS = (69, 443, 5000, 5152, 23456)
 
-# One controller opens five connections; a measuring roomprobe a few more. 256 of them cost about 20 MB.
+# One controller opens five connections; a measuring roomprobe a few more. 256 of them cost about 10 MB.
 MOST_CONNECTIONS = 256
 MOST_PER_PEER = 32  # one neighbour with a port scanner must not keep the real controller out
 ACCEPTS_A_TURN = 32  # in a storm of connects those that are open still get their turn
