@@ -282,9 +282,8 @@ def test_a_full_log_says_so_in_its_last_line(tmp_path: Path) -> None:
     assert done.returncode == 3 and "already has 10 MiB, the most that is written" in done.stderr
 
 
+@pytest.mark.lab
 def test_a_log_on_a_full_disk() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
     script = 'mount -t tmpfs -o size=4k none /mnt && head -c 4000 /dev/zero > /mnt/log && exec "$@"'
     with Codec("--interface", "lo", "--log", "/mnt/log", wrap=("unshare", "-m", "sh", "-c", script, "sh")) as codec:
         assert codec.wait("log")["why"] == "No space left on device"

@@ -76,9 +76,8 @@ def _open(port: int, interface: str | None) -> socket.socket:
         raise ConfigError(f"This box has no IPv6, and the controller link is IPv6 only ({error.strerror}).") from None
     try:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # a restart need not wait for the last run's connections
+        # A restart need not wait until the kernel has forgotten the last run's connections.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if interface is not None:
             _bind_to(sock, interface)
         sock.bind(("::", port))

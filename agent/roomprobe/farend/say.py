@@ -77,7 +77,7 @@ def summary(peers: list[events.Peer]) -> str:
 
 
 def _met(event: events.Met) -> str:
-    return f"{_clock(event.time)}  {event.address} port {event.source_port} → {event.port}"
+    return f"{_clock(event.time)}  {escape(event.address, 80)} port {event.source_port} → {event.port}"
 
 
 def _ending(event: events.Closed) -> str:
