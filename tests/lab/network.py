@@ -147,6 +147,8 @@ class Lab:
             values = [*_NO_DAD, *(_FORWARD if ns in self.routers else ())]
             values += () if self.topology.default_icmp_limits else _NO_LIMITS
             values += _NO_IPV6 if ns in self.topology.no_ipv6 else ()
+            # The room's switch has no address of its own, or it would be one more neighbour.
+            values += ("net.ipv6.conf.br0.disable_ipv6=1",) if ns == "lan" else ()
             argv = ["ip", "netns", "exec", self.name(ns), "sysctl", "-qw", *values]
             env = {"PATH": PATH}
             waiting.append(subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))

@@ -154,7 +154,7 @@ def test_more_hosts_and_a_second_interface(make_lab: Callable[..., Lab]) -> None
         lab.link_local("fw", "lan0")
     }
     assert answering(lab, "eth0") == everybody
-    assert answering(lab, "eth1") == {lab.link_local("room", "eth1")}
+    assert answering(lab, "eth1") <= {lab.link_local("room", "eth1"), lab.link_local("lan", "br1")}
     own = lab.link_local("codec")
     assert set(ask(lab, to=f"{own}%eth1")) <= UNANSWERED
     assert set(ask(lab, to=own)) == {"EINVAL"}
