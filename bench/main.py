@@ -70,6 +70,9 @@ def inside(lab: Lab, *argv: str) -> list[str]:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["spool"]:
+        subprocess.run([sys.executable, ROOT / "bench" / "spool.py"], check=True)
+        return
     missing = [name for name in ("nmap", "traceroute") if shutil.which(name) is None]
     if missing:
         sys.exit(f"scripts/bench compares with {' and '.join(missing)}: apt-get install {' '.join(missing)}")

@@ -43,7 +43,7 @@ class Opener:
                 self._files.set_aside()
                 self._files.ready()
                 damaged = True
-        return self._connected(lambda db: self._begin(db, "spool-corrupt" if there else "reset", damaged))
+        return self._connected(lambda db: self._begin(db, "spool-corrupt" if there else "reset", damaged=damaged))
 
     def _connected(self, then: Callable[[sqlite3.Connection], Opened]) -> Opened:
         db = schema.connect(self._files.database, self._pages)
@@ -65,11 +65,13 @@ class Opener:
             raise
 
     def _checked(self, db: sqlite3.Connection) -> Opened:
+        if not schema.begun(db):
+            return self._begin(db, "spool-corrupt", damaged=False)
         meta = schema.check(db)
         opened = Opened(db, str(meta["epoch"]), _number(db, meta))
         return opened if meta["agent"] == self._agent else self._change_agent(opened)
 
-    def _begin(self, db: sqlite3.Connection, reason: LossReason, damaged: bool) -> Opened:
+    def _begin(self, db: sqlite3.Connection, reason: LossReason, *, damaged: bool) -> Opened:
         epoch, mark = self._epochs(), self._files.mark()
         db.execute("BEGIN IMMEDIATE")
         schema.create(db, epoch, self._agent)

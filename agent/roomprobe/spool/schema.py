@@ -91,6 +91,11 @@ def create(db: sqlite3.Connection, epoch: str, agent: str) -> None:
     db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
 
 
+def begun(db: sqlite3.Connection) -> bool:
+    """False for a file in which nothing was ever made: the crash came, or the disk was full, before the first commit."""
+    return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
 def check(db: sqlite3.Connection) -> dict[str, object]:
     """What `meta` holds; Damaged when the file is not a whole spool of this version."""
     numbers = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]

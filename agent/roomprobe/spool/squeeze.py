@@ -31,6 +31,7 @@ class Squeeze:
 
         None: it could not be done.
         """
+        self._relax()
         for free in (None, *self._files.ways_to_free()):
             if free is not None:
                 free()
@@ -40,10 +41,14 @@ class Squeeze:
             if done is None:
                 continue
             self.failure = None
-            if self._files.reserve():
-                self.tight = False
+            self._relax()
             return done
         return None
+
+    def _relax(self) -> None:
+        """Takes the reserve again, as soon as the disk can spare it."""
+        if self._files.reserve():
+            self.tight = False
 
     def _tried(self, work: Callable[[], T]) -> T | None:
         try:
