@@ -228,6 +228,13 @@ def test_the_exchange_on_every_port(codec: Codec, port: int) -> None:
     assert (closed["why"], closed["kinds"][-1], closed["commands"]) == ("bye", "exchange", 12)
 
 
+def test_it_says_on_which_ports_it_listens(codec: Codec) -> None:
+    with connected(codec, 5000) as sock:
+        greet(sock)
+        sock.sendall(b"PORTS\r\n")
+        assert line(sock).decode().split() == ["PORTS", *(str(codec.at(port)) for port in PORTS)]
+
+
 def test_two_connections_have_two_numbers_and_know_of_each_other(codec: Codec) -> None:
     with connected(codec, 69) as one, connected(codec, 5000) as two:
         first, second = greet(one)[4], greet(two)[4]
