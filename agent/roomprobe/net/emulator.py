@@ -24,7 +24,7 @@ from roomprobe.wire import exchange
 from roomprobe.wire.reader import Malformed
 
 ANSWER_S = 1.5  # a lost packet is repeated by the kernel after 0.2, 0.6 and 1.4 s
-AGAIN_S = 4.0  # a codec side that restarts takes a moment
+AGAIN_S = 10.0  # a codec side that restarts takes a moment
 CONNECT_AGAIN_S = 2.0
 PINGS = 3
 BLOCK = 4096  # several full packets
