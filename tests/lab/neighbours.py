@@ -1,4 +1,4 @@
-"""Run in the room by test_neighbours.py, as nobody: calls one function of net/ and prints its result as JSON.
+"""Run in the room by looking.py, as nobody: calls one function of net/ and prints its result as JSON.
 
 neighbours.py CALL [JSON]: `survey`, `towards`, `ping`, `find`, `route_to`, `tables`; the JSON object holds its arguments.
 """
