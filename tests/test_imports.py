@@ -23,6 +23,7 @@ IMPURE = {"asyncio", "random", "secrets", "select", "selectors", "socket", "ssl"
 # Sockets and TLS are for net/ alone; each exception says what for.
 SOCKETS = {"socket", "ssl", "select", "selectors", "socketserver"}
 MAY_USE_SOCKETS = {
+    "roomprobe.collector": "serves HTTP and HTTPS to boxes and people",
     "roomprobe.config": "reads a CA file, to refuse a bad one before anything is sent",
     "roomprobe.demo": "plays the far ends on loopback",
     "roomprobe.farend": "plays far ends",

@@ -20,6 +20,7 @@ from roomprobe.wire.upload import Full, Loss, Record, Unfit
 BUCKET_MS = 300_000
 CLOCK_SLACK_MS = 300_000
 MOST_SUBJECTS = 2_000  # services and checks of one document
+MOST_MS = 10**9
 MOST_NAME = 512  # characters of an id that the store indexes
 
 # kind, profile, row, name, outcome, confidence, reason, where, at_least
@@ -133,6 +134,8 @@ def rank(states: list[tuple[str, str]]) -> int:
 def _numbers(numbers: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     if len(numbers) > MOST_SUBJECTS or any(len(name) > MOST_NAME for name in numbers):
         raise Unfit(f"more than {MOST_SUBJECTS} numbers, or an id longer than {MOST_NAME} characters")
+    if any(ms > MOST_MS for ms in numbers.values()):
+        raise Unfit(f"a round-trip time above {MOST_MS} ms")
     return tuple(sorted((name, round(ms * 1000)) for name, ms in numbers.items()))
 
 

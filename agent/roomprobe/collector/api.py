@@ -1,0 +1,221 @@
+"""The JSON API of programs and of the dashboard: what queries.py, history.py and across.py say, as it is. openapi.json tells it all."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from roomprobe import __version__
+from roomprobe.collector import across, history, metrics, queries
+from roomprobe.collector.context import COLLECTOR
+from roomprobe.collector.problems import Refusal
+
+MOST_TEXT = 512
+
+
+async def rooms(request: web.Request) -> web.Response:
+    """The fleet, the worst first."""
+    collector = request.app[COLLECTOR]
+    state = _text(request, "state")
+    if state is not None and state not in queries.STATES:
+        raise Refusal(400, f"state is one of {', '.join(queries.STATES)}.", word="400_query")
+    found = await collector.reader.ask(
+        queries.fleet,
+        collector.now(),
+        q=_text(request, "q"),
+        state=state,
+        site=_text(request, "site"),
+        page=_whole(request, "page", 1, 1, 1_000_000),
+        size=_whole(request, "size", queries.PAGE, 1, queries.MOST_PAGE),
+    )
+    return answer(found)
+
+
+async def summary(request: web.Request) -> web.Response:
+    """How many rooms are in which state."""
+    collector = request.app[COLLECTOR]
+    return answer(await collector.reader.ask(queries.summary, collector.now()))
+
+
+async def room(request: web.Request) -> web.Response:
+    """One room with its newest report."""
+    collector = request.app[COLLECTOR]
+    return answer(await _of_room(request, queries.room, collector.now(), request.match_info["room"]))
+
+
+async def runs(request: web.Request) -> web.Response:
+    """The stored runs of a room."""
+    found = await _of_room(
+        request,
+        queries.runs,
+        request.match_info["room"],
+        limit=_whole(request, "limit", queries.PAGE, 1, queries.MOST_PAGE),
+        before=_whole(request, "before", 1 << 62, 0, 1 << 62),
+    )
+    return answer({"runs": found, "before": found[-1].at if found else None})
+
+
+async def run(request: web.Request) -> web.Response:
+    """The report behind a run of a room."""
+    collector = request.app[COLLECTOR]
+    number = await _of_room(request, queries.room_id, request.match_info["room"])
+    name = request.match_info["run"]
+    if await collector.reader.ask(queries.room_of_run, name) != number:
+        raise Refusal(404, "This room has no such run, or it is no longer kept.", word="404_run")
+    return answer(await collector.reader.ask(queries.document, name))
+
+
+async def room_changes(request: web.Request) -> web.Response:
+    """What changed in a room."""
+    return await _changes(request, request.match_info["room"])
+
+
+async def changes(request: web.Request) -> web.Response:
+    """What changed anywhere."""
+    return await _changes(request, None)
+
+
+async def check_history(request: web.Request) -> web.Response:
+    """The intervals and the round-trip times of one check."""
+    place = {"start": _whole(request, "from", 0, 0, 1 << 62), "end": _whole(request, "to", 1 << 62, 0, 1 << 62)}
+    name, check = request.match_info["room"], request.match_info["check"]
+    intervals = await _of_room(request, history.timeline, name, "check", check, **place)
+    points = await _of_room(
+        request, history.series, name, check, **place, every_ms=_whole(request, "every_ms", 300_000, 300_000, 1 << 40)
+    )
+    if not intervals and not points:
+        raise Refusal(404, "This room has no such check.", word="404_check")
+    return answer({"intervals": intervals, "points": points})
+
+
+async def service_history(request: web.Request) -> web.Response:
+    """The intervals of one service."""
+    found = await _of_room(
+        request,
+        history.timeline,
+        request.match_info["room"],
+        "service",
+        request.match_info["service"],
+        profile=request.match_info["profile"],
+        start=_whole(request, "from", 0, 0, 1 << 62),
+        end=_whole(request, "to", 1 << 62, 0, 1 << 62),
+    )
+    if not found:
+        raise Refusal(404, "This room has no such service.", word="404_service")
+    return answer({"intervals": found})
+
+
+async def evidence(request: web.Request) -> web.Response:
+    """What was seen when an interval of a room began."""
+    number = await _of_room(request, queries.room_id, request.match_info["room"])
+    interval = request.match_info["interval"]
+    found = await request.app[COLLECTOR].reader.ask(history.evidence, int(interval[:18]))
+    if found is None or found[0] != number:
+        raise Refusal(404, "This room has no such interval.", word="404_interval")
+    return answer({"evidence": found[1]})
+
+
+async def check(request: web.Request) -> web.Response:
+    """One row in all rooms."""
+    collector = request.app[COLLECTOR]
+    found = await collector.reader.ask(
+        across.check_across,
+        collector.now(),
+        request.match_info["profile"],
+        request.match_info["row"],
+        page=_whole(request, "page", 1, 1, 1_000_000),
+        size=_whole(request, "size", queries.PAGE, 1, queries.MOST_PAGE),
+    )
+    if found is None:
+        raise Refusal(404, "No room has such a row.", word="404_row")
+    return answer(found)
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """200 while the store answers."""
+    await request.app[COLLECTOR].reader.ask(queries.counters)
+    return answer({"status": "ok", "version": __version__})
+
+
+async def prometheus(request: web.Request) -> web.Response:
+    """/metrics, in Prometheus text; `checks=1` adds a line for every check of every room."""
+    collector = request.app[COLLECTOR]
+    text = await collector.reader.ask(
+        metrics.text,
+        collector.now(),
+        dict(collector.counts),
+        {"commits": collector.writer.commits, "jobs": collector.writer.jobs},
+        checks=_whole(request, "checks", 0, 0, 1) == 1,
+    )
+    response = web.Response(body=text.encode("utf-8"), headers={"Content-Type": metrics.CONTENT_TYPE})
+    response.enable_compression()
+    return response
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The OpenAPI document."""
+    return web.Response(body=_openapi(), content_type="application/json")
+
+
+@functools.cache
+def _openapi() -> bytes:
+    return resources.files("roomprobe.collector").joinpath("openapi.json").read_bytes()
+
+
+def answer(value: Any) -> web.Response:
+    """A value as JSON, packed when it is worth it."""
+    body = msgspec.json.encode(value)
+    response = web.Response(body=body, content_type="application/json")
+    if len(body) > 2000:
+        response.enable_compression()
+    return response
+
+
+async def _changes(request: web.Request, name: str | None) -> web.Response:
+    cursor = (_text(request, "before") or "").split(".")
+    if cursor != [""] and not (len(cursor) == 2 and all(p.isascii() and p.isdigit() and len(p) < 19 for p in cursor)):
+        raise Refusal(400, "before is the next of the page before it.", word="400_query")
+    kind = _text(request, "kind")
+    if kind not in (None, "check", "service"):
+        raise Refusal(400, "kind is check or service.", word="400_query")
+    limit = _whole(request, "limit", 100, 1, queries.MOST_PAGE)
+    found = await _of_room(
+        request,
+        history.changes,
+        room=name,
+        since=_whole(request, "since", 0, 0, 1 << 62),
+        before=None if cursor == [""] else (int(cursor[0]), int(cursor[1])),
+        kind=kind,
+        limit=limit,
+    )
+    onward = f"{found[-1].at}.{found[-1].interval}" if len(found) == limit else None
+    return answer({"changes": found, "next": onward})
+
+
+async def _of_room(request: web.Request, query: Callable[..., Any], *values: Any, **more: Any) -> Any:
+    try:
+        return await request.app[COLLECTOR].reader.ask(query, *values, **more)
+    except queries.UnknownRoom:
+        raise Refusal(404, "There is no room with this name.", word="404_room") from None
+
+
+def _text(request: web.Request, name: str) -> str | None:
+    value = request.query.get(name)
+    if value is not None and (len(value) > MOST_TEXT or "\0" in value):
+        raise Refusal(400, f"{name} is text of up to {MOST_TEXT} characters.", word="400_query")
+    return value or None
+
+
+def _whole(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    value = request.query.get(name)
+    if value is None:
+        return default
+    number = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else -1
+    if not low <= number <= high:
+        raise Refusal(400, f"{name} is a whole number from {low} to {high}.", word="400_query")
+    return number
