@@ -44,10 +44,17 @@ def _plan_text(checks: tuple[Check, ...], host: Host) -> str:
     if left:
         parts.append("Not asked:")
         parts.append("\n".join(f"{c.row:<4} {escape(_target(c))}: {escape(c.skip.sentence)}" for c in left if c.skip))
-    if host.trouble is not None:
+    if host.trouble is not None and any(check.kind != "controller" for check in asked):
         parts.append(f"A run would send nothing now: {escape(host.trouble.sentence)}")
-    parts.append("Nothing was sent. A run looks the names up first, and asks each address.")
+    first = ["looks the names up"] if any(check.kind != "controller" for check in asked) else []
+    first += ["looks for the codec"] if any(_unknown_codec(check) for check in asked) else []
+    then = f" A run {' and '.join(first)} first, and asks each address." if first else ""
+    parts.append(f"Nothing was sent.{then}")
     return "\n\n".join(parts)
+
+
+def _unknown_codec(check: Check) -> bool:
+    return check.kind == "controller" and check.address is None
 
 
 def _target(check: Check) -> str:

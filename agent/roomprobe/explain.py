@@ -16,8 +16,13 @@ SENT = {
     "dns": "The name and a random one beside it are asked for (A and AAAA) at every resolver, over UDP and over TCP.",
     "tls": "One TCP connection to every address of the name: a TLS handshake with the name, and then one `GET /`.",
     "tcp": "One TCP connection to every address of the name; it only listens for a moment, and closes.",
-    "controller": "One TCP connection to the codec, over IPv6; at most a TLS handshake with `GET /` (443) or `GET /auth` (23456).",
+    "controller": "One TCP connection to the codec, over IPv6.",
     "udp": f"Up to {UDP_SENDS} small packets of no known protocol, as a tunnel's are, in a second to every address.",
+}
+ASKED = {
+    "listen": "Nothing is sent over it; it listens for two seconds, and closes.",
+    "tls": "Over it a TLS handshake and one `GET /`, then it is closed.",
+    "auth": "Over it one `GET /auth`, then it is closed.",
 }
 SHAPES = {"stun": "STUN", "ntp": "NTP", "openvpn": "OpenVPN", "ike": "IKE"}
 LATER = "When that ends silent or refused, the path is followed hop by hop, with at most 100 packets."
@@ -155,7 +160,7 @@ def _target(wanted: Requirement, config: Config) -> str:
 
 
 def _sent(wanted: Requirement) -> list[str]:
-    sentences = [SENT[wanted.kind]]
+    sentences = [SENT[wanted.kind], *(ASKED[word] for word in wanted.params.get("ask", ()))]
     native = [SHAPES[shape] for shape in wanted.params.get("native", ())]
     if native:
         sentences.append(
@@ -174,8 +179,12 @@ def _often(seconds: int) -> str:
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
         if seconds % size == 0:
             count = seconds // size
-            return f"at most once {f'every {count} {unit}s' if count > 1 else f'a {unit}'}"
+            return f"at most once {f'every {count} {unit}s' if count > 1 else f'{_a(unit)} {unit}'}"
     raise AssertionError("every whole number is a multiple of one")
+
+
+def _a(unit: str) -> str:
+    return "an" if unit == "hour" else "a"
 
 
 def _rule(rows: list[Requirement], config: Config) -> str:

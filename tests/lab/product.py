@@ -169,7 +169,7 @@ def command(lab: Lab, args: Sequence[str], config: str | None) -> tuple[list[str
 
 
 def _takes_config(args: Sequence[str]) -> bool:
-    return bool(args) and not {"--version", "--help", "-h"} & set(args) and args[0] != "demo"
+    return bool(args) and not {"--version", "--help", "-h"} & set(args) and args[0] not in ("demo", "codec")
 
 
 def parsed(done: subprocess.CompletedProcess[str]) -> Run:

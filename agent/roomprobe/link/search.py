@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from roomprobe.config import Config
 from roomprobe.evidence import Candidate, Search
 from roomprobe.link import candidates
+from roomprobe.link.diagnosis import RESOLVED
 from roomprobe.model import Check, Host
 from roomprobe.net import Net, names, neighbourhood
 from roomprobe.net.netlink import Link
@@ -34,7 +35,8 @@ async def find(checks: Sequence[Check], config: Config, here: Host, net: Net) ->
     if not any(a.usable and a.address.startswith("fe80:") for one in seen for a in one.own):
         return _unable([one.interface for one in seen])
     untried = [one.untried for one in seen if one.untried]
-    near = [(n.address, n.mac, n.router) for one in seen for n in one.near][:MOST_NEIGHBOURS]
+    there = [n for one in seen for n in one.near if n.mac is not None and n.state in RESOLVED]
+    near = [(n.address, n.mac, n.router) for n in there[:MOST_NEIGHBOURS]]
     ports = [c.port or 0 for c in checks]
     found = await asyncio.gather(*(_knock(address, mac, router, ports, net) for address, mac, router in near))
     return candidates.choose(found, telling, untried)

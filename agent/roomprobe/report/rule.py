@@ -13,11 +13,14 @@ from roomprobe.model import Check, Frozen, Host, Report, Result, Transport
 from roomprobe.outcome import Need, Outcome, Reason, Where
 from roomprobe.report import met_otherwise
 
+CONTROLLER = "the controller"  # whose address nobody knows here; its port may be any from 1024 to 65535
 BLOCKED = frozenset({Outcome.FILTERED, Outcome.REJECTED})
+# Blocked, and yet no rule about a port would mend it.
+NO_RULE = frozenset({Reason.MTU_BLACK_HOLE, Reason.IDLE_TIMEOUT, Reason.STRAY_ROUTER, Reason.NEIGHBOUR_SILENT})
 
 
 class Ask(Frozen, frozen=True):
-    """One firewall rule. `sources` are networks in CIDR form or the room system's address.
+    """One firewall rule. `sources` are networks in CIDR form, the room system's address, or CONTROLLER.
 
     `name` is None when the target is known by its address alone. `addresses` are today's; `blocked` are those of them
     that were seen blocked. `one_of` is the number of ports of which one is enough (None: this very port is needed).
@@ -62,6 +65,7 @@ def _is_blocked(result: Result) -> bool:
     check = result.check
     return (
         result.verdict.outcome in BLOCKED
+        and result.verdict.reason not in NO_RULE
         and check.need is not Need.OPTIONAL
         and check.via == "direct"
         and check.direction == "out"
@@ -84,14 +88,14 @@ def _ask(results: list[Result], report: Report) -> Ask:
     name = _name(first)
     same = [r.check for r in report.results if (r.check.row, r.check.port) == (first.row, first.port)]
     today = [c.address for c in same if name is not None and c.host == name and c.address is not None]
-    blocked = [r.check.address for r in results if r.check.address is not None]
+    blocked = [r.check.address.partition("%")[0] for r in results if r.check.address is not None]
     members = {r.check.row for r in report.results if first.group is not None and _group(r.check) == _group(first)}
     return Ask(
         profile=first.profile,
         row=first.row,
         transport=first.transport,
         port=first.port,
-        sources=_sources(blocked, report.host),
+        sources=(CONTROLLER,) if first.kind == "controller" else _sources(blocked, report.host),
         name=name,
         addresses=tuple(dict.fromkeys(today or blocked)),
         blocked=tuple(dict.fromkeys(blocked)),
