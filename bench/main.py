@@ -70,8 +70,8 @@ def inside(lab: Lab, *argv: str) -> list[str]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["spool"]:
-        subprocess.run([sys.executable, ROOT / "bench" / "spool.py"], check=True)
+    if sys.argv[1:2] in (["spool"], ["link"]):
+        subprocess.run([sys.executable, ROOT / "bench" / f"{sys.argv[1]}.py"], check=True)
         return
     missing = [name for name in ("nmap", "traceroute") if shutil.which(name) is None]
     if missing:
