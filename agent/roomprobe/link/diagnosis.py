@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from roomprobe.evidence import Blocks, ControllerEvidence, LinkEvidence, Near
+from roomprobe.evidence import ControllerEvidence, LinkEvidence, Near
 from roomprobe.icmp import same_address
+from roomprobe.link import hole
 from roomprobe.model import Hop, Place, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced
@@ -44,7 +43,7 @@ def refine(result: Result, link: LinkEvidence | None, others: Sequence[Result]) 
     """The final verdict of one port. `others` are the results of the same codec's other ports, `link` what lies between."""
     first = result.verdict
     if first.reason is Reason.MTU_BLACK_HOLE:
-        return _sized(result, others)
+        return replaced(result.verdict, sentence=hole.sized(result, others))
     if link is None or not troubled(result):
         return _stranger(result, others)
     what = f"TCP {result.check.port}"
@@ -68,39 +67,6 @@ def refine(result: Result, link: LinkEvidence | None, others: Sequence[Result]) 
     if first.outcome is Outcome.UNANSWERED and first.reason in (Reason.SILENCE, Reason.GATEWAY_SILENT):
         return _silent(what, link, others)
     return first
-
-
-def _sized(result: Result, others: Sequence[Result]) -> Verdict:
-    """Only one port looks for the size that still passes; it goes for all."""
-    found = [b for r in (result, *others) if (b := getattr(r.evidence, "blocks", None)) is not None]
-    up = next((b.largest_up for b in found if b.largest_up is not None), None)
-    down = next((b.largest_down for b in found if b.largest_down is not None), None)
-    blocks = msgspec.structs.replace(result.evidence.blocks, largest_up=up, largest_down=down)
-    return replaced(result.verdict, sentence=hole(f"TCP {result.check.port}", blocks))
-
-
-def hole(what: str, blocks: Blocks) -> str:
-    """How a port is described that carries small packets only, with the sizes where they are known."""
-    ways = [
-        (name, largest)
-        for name, passed, largest in (
-            ("to the codec", blocks.up, blocks.largest_up),
-            ("from the codec", blocks.down, blocks.largest_down),
-        )
-        if passed is False
-    ]
-    sizes = {largest for _, largest in ways}
-    known = sizes.pop() if len(sizes) == 1 else None
-    if known is not None:
-        lost = f"IPv6 packets of more than {known} bytes {' and '.join(name for name, _ in ways)}"
-    else:
-        lost = " and ".join(
-            f"{f'those of more than {largest} bytes' if largest else 'large ones'} {name}" for name, largest in ways
-        )
-    return (
-        f"{what} connects and carries small packets, but {lost} vanish without a message: something on the way has a smaller MTU "
-        "than this box's network and does not say so."
-    )
 
 
 def _own_side(what: str, first: Verdict, link: LinkEvidence) -> Verdict | None:

@@ -10,7 +10,7 @@ import msgspec
 
 from roomprobe.evidence import Blocks, ControllerEvidence, Hold
 from roomprobe.facts import Facts
-from roomprobe.link.diagnosis import hole
+from roomprobe.link import hole
 from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.net import Net
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
@@ -123,7 +123,7 @@ def _hole(what: str, blocks: Blocks) -> Verdict:
         confidence=Confidence.PROVEN,
         reason=Reason.MTU_BLACK_HOLE,
         where=Where.LAN,
-        sentence=hole(what, blocks),
+        sentence=hole.sentence(what, blocks),
     )
 
 
