@@ -26,6 +26,7 @@ from roomprobe.evidence import (
 )
 from roomprobe.facts import Facts
 from roomprobe.link import candidates, diagnosis
+from roomprobe.link.settle import settle
 from roomprobe.model import Check, Host, Profile, Requirement, Result, Service, ServiceSpec
 from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
 from roomprobe.probes import controller
@@ -399,3 +400,66 @@ def test_no_codec_is_never_a_guess(asked, words) -> None:
     assert (found.chosen, found.reason) == (None, Reason.NO_CODEC)
     assert words in found.sentence
     assert any("not allowed" in note for note in candidates.notes(found))
+
+
+# The last word: what the ports of one codec say of each other (link/settle.py)
+
+LISTENING = msgspec.structs.replace(EMULATOR, listening=tuple(port for port, _ in PORTS.values()))
+
+
+def settled(evidence: dict[str, ControllerEvidence], between: LinkEvidence | None, **more: Any) -> dict[str, Result]:
+    return {r.check.row: r for r in settle(tuple(judged(evidence, between, **more).values()), FACTS)}
+
+
+def knowing(row: str) -> ControllerEvidence:
+    return emulated(row, emulator=LISTENING)
+
+
+@pytest.mark.parametrize("address", [CODEC, ROUTED])
+def test_the_far_roomprobe_listens_so_silence_is_stopped_on_the_way(address: str) -> None:
+    between = link(THERE) if address == CODEC else routed()
+    results = settled(all_ports(knowing) | {"I3": seen("I3", SILENT)}, between, address=address)
+    verdict = results["I3"].verdict
+    assert (verdict.outcome, verdict.confidence) == (Outcome.FILTERED, Confidence.PROVEN), verdict.sentence
+    assert "listens on it" in verdict.sentence and verdict.where is Where.LAN
+    assert service(results).state is State.BROKEN
+
+
+@pytest.mark.parametrize("address", [CODEC, ROUTED])
+def test_the_far_roomprobe_listens_so_a_refusal_is_forged_on_the_way(address: str) -> None:
+    between = link(THERE) if address == CODEC else routed()
+    verdict = settled(all_ports(knowing) | {"I3": seen("I3", REFUSED)}, between, address=address)["I3"].verdict
+    assert (verdict.outcome, verdict.confidence, verdict.where) == (Outcome.REJECTED, Confidence.PROVEN, Where.LAN)
+
+
+def test_a_port_that_the_far_roomprobe_does_not_play_is_closed() -> None:
+    some = msgspec.structs.replace(EMULATOR, listening=(69, 443, 5152, 23456))
+    evidence = all_ports(lambda row: emulated(row, emulator=some)) | {"I3": seen("I3", REFUSED)}
+    verdict = settled(evidence, link(THERE))["I3"].verdict
+    assert (verdict.outcome, verdict.where) == (Outcome.CLOSED, Where.FAR_END) and "--ports" in verdict.sentence
+
+
+def test_a_far_roomprobe_that_does_not_say_what_it_plays_proves_nothing_more() -> None:
+    verdict = settled(all_ports(emulated) | {"I3": seen("I3", SILENT)}, link(THERE))["I3"].verdict
+    assert (verdict.outcome, verdict.confidence) == (Outcome.FILTERED, Confidence.INFERRED)
+
+
+def test_a_routed_codecs_own_api_makes_another_ports_silence_a_filter() -> None:
+    verdict = settled(all_ports(real) | {"I2": seen("I2", SILENT)}, routed(), address=ROUTED)["I2"].verdict
+    assert (verdict.outcome, verdict.confidence) == (Outcome.FILTERED, Confidence.INFERRED)
+    assert "or in the codec itself" in verdict.sentence
+
+
+def test_a_routed_refusal_may_be_the_last_routers() -> None:
+    results = judged(all_ports(real) | {"I3": seen("I3", REFUSED)}, None, address=ROUTED)
+    closed = msgspec.structs.replace(results["I3"].verdict, outcome=Outcome.CLOSED, reason=Reason.PORT_CLOSED)
+    results["I3"] = msgspec.structs.replace(results["I3"], verdict=closed)
+    verdict = {r.check.row: r for r in settle(tuple(results.values()), FACTS)}["I3"].verdict
+    assert (verdict.outcome, verdict.where) == (Outcome.REFUSED, Where.UNKNOWN)
+
+
+def test_a_router_that_finds_nobody_speaks_of_the_codec() -> None:
+    gone = Connect(result="icmp", source="fd00:50::10", errors=(Icmp(type=1, code=3, offender="fd00:50::1"),))
+    results = settled(all_ports(lambda row: seen(row, gone)), routed(), address=ROUTED)
+    assert told(results["I1"]) == (Outcome.UNANSWERED, Reason.NEIGHBOUR_SILENT, Where.FAR_END)
+    assert "fd00:50::1 says that nobody answers" in results["I1"].verdict.sentence
