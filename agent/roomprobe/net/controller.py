@@ -188,8 +188,10 @@ class _Port:
 
     async def _hold_emulator(self, met: emulator.Exchange, hold_s: float) -> Hold:
         started = time.monotonic()
-        if await met.hold(hold_s) and await met.idle(started + hold_s) and await met.ping():
-            return Hold(asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end="alive")
+        idle = await met.idle(started + hold_s) if await met.hold(hold_s) else "ended"
+        if idle == "noise" or (idle == "silent" and await met.ping()):
+            end: Literal["alive", "unproven"] = "unproven" if idle == "noise" else "alive"
+            return Hold(asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end=end)
         lost = self._lost(hold_s, started)
         again, far_side = await emulator.after_loss(met, self.check, self.net, tls=self.tls is not None)
         return msgspec.structs.replace(lost, again=again, far_side=far_side)

@@ -66,10 +66,12 @@ class Exchange:
             return False
         return await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S) is not None
 
-    async def idle(self, until: float) -> bool:
-        """Whether the connection stays open and silent until then."""
+    async def idle(self, until: float) -> Literal["silent", "ended", "noise"]:
+        """What comes of a connection on which nothing should come until then."""
         line = await self.lines.line(exchange.MOST_LINE, until)
-        return line is None and time.monotonic() >= until
+        if line is not None or self.lines.kept:
+            return "noise"
+        return "silent" if time.monotonic() >= until else "ended"
 
     async def hold(self, seconds: float) -> bool:
         """Tells the far end that nothing will come for so long."""

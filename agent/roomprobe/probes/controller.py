@@ -129,6 +129,12 @@ def _hole(what: str, blocks: Blocks) -> Verdict:
 
 def _held(what: str, hold: Hold) -> Verdict:
     """A connection to the emulator that did not last."""
+    if hold.end == "unproven":
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.NOT_A_CODEC,
+            f"Cannot tell: {what} answers like the emulated codec, but sent something while nothing was asked.",
+        )
     if hold.again == "restarted":
         return untold(
             Outcome.UNANSWERED,
