@@ -1,18 +1,20 @@
-"""The JSON API of programs and of the dashboard: what queries.py, history.py and across.py say, as it is. openapi.json tells it all."""
+"""The JSON API for programs and the dashboard: what queries.py, history.py and across.py say, as it is.
+
+openapi.py describes it to programs.
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from roomprobe import __version__
-from roomprobe.collector import across, history, metrics, queries
+from roomprobe.collector import across, history, metrics, queries, views
 from roomprobe.collector.context import COLLECTOR
+from roomprobe.collector.openapi import document
 from roomprobe.collector.problems import Refusal
 
 MOST_TEXT = 512
@@ -50,14 +52,16 @@ async def room(request: web.Request) -> web.Response:
 
 async def runs(request: web.Request) -> web.Response:
     """The stored runs of a room."""
+    limit = _whole(request, "limit", queries.PAGE, 1, queries.MOST_PAGE)
     found = await _of_room(
         request,
         queries.runs,
         request.match_info["room"],
-        limit=_whole(request, "limit", queries.PAGE, 1, queries.MOST_PAGE),
-        before=_whole(request, "before", 1 << 62, 0, 1 << 62),
+        limit=limit,
+        before=_cursor(request),
     )
-    return answer({"runs": found, "before": found[-1].at if found else None})
+    onward = f"{found[-1].at}.{found[-1].seq}" if len(found) == limit else None
+    return answer(views.Runs(runs=tuple(found), next=onward))
 
 
 async def run(request: web.Request) -> web.Response:
@@ -90,7 +94,7 @@ async def check_history(request: web.Request) -> web.Response:
     )
     if not intervals and not points:
         raise Refusal(404, "This room has no such check.", word="404_check")
-    return answer({"intervals": intervals, "points": points})
+    return answer(views.CheckHistory(intervals=tuple(intervals), points=tuple(points)))
 
 
 async def service_history(request: web.Request) -> web.Response:
@@ -107,7 +111,7 @@ async def service_history(request: web.Request) -> web.Response:
     )
     if not found:
         raise Refusal(404, "This room has no such service.", word="404_service")
-    return answer({"intervals": found})
+    return answer(views.ServiceHistory(intervals=tuple(found)))
 
 
 async def evidence(request: web.Request) -> web.Response:
@@ -117,7 +121,7 @@ async def evidence(request: web.Request) -> web.Response:
     found = await request.app[COLLECTOR].reader.ask(history.evidence, int(interval[:18]))
     if found is None or found[0] != number:
         raise Refusal(404, "This room has no such interval.", word="404_interval")
-    return answer({"evidence": found[1]})
+    return answer(views.Evidence(evidence=found[1]))
 
 
 async def check(request: web.Request) -> web.Response:
@@ -139,7 +143,7 @@ async def check(request: web.Request) -> web.Response:
 async def healthz(request: web.Request) -> web.Response:
     """200 while the store answers."""
     await request.app[COLLECTOR].reader.ask(queries.counters)
-    return answer({"status": "ok", "version": __version__})
+    return answer(views.Health(status="ok", version=__version__))
 
 
 async def prometheus(request: web.Request) -> web.Response:
@@ -159,12 +163,7 @@ async def prometheus(request: web.Request) -> web.Response:
 
 async def openapi(request: web.Request) -> web.Response:
     """The OpenAPI document."""
-    return web.Response(body=_openapi(), content_type="application/json")
-
-
-@functools.cache
-def _openapi() -> bytes:
-    return resources.files("roomprobe.collector").joinpath("openapi.json").read_bytes()
+    return answer(document())
 
 
 def answer(value: Any) -> web.Response:
@@ -177,9 +176,6 @@ def answer(value: Any) -> web.Response:
 
 
 async def _changes(request: web.Request, name: str | None) -> web.Response:
-    cursor = (_text(request, "before") or "").split(".")
-    if cursor != [""] and not (len(cursor) == 2 and all(p.isascii() and p.isdigit() and len(p) < 19 for p in cursor)):
-        raise Refusal(400, "before is the next of the page before it.", word="400_query")
     kind = _text(request, "kind")
     if kind not in (None, "check", "service"):
         raise Refusal(400, "kind is check or service.", word="400_query")
@@ -189,12 +185,23 @@ async def _changes(request: web.Request, name: str | None) -> web.Response:
         history.changes,
         room=name,
         since=_whole(request, "since", 0, 0, 1 << 62),
-        before=None if cursor == [""] else (int(cursor[0]), int(cursor[1])),
+        before=_cursor(request),
         kind=kind,
         limit=limit,
     )
     onward = f"{found[-1].at}.{found[-1].interval}" if len(found) == limit else None
-    return answer({"changes": found, "next": onward})
+    return answer(views.Changes(changes=tuple(found), next=onward))
+
+
+def _cursor(request: web.Request) -> tuple[int, int] | None:
+    """Where the page before ended."""
+    text = _text(request, "before")
+    if text is None:
+        return None
+    parts = text.split(".")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        raise Refusal(400, "before is the next of the page before it.", word="400_query")
+    return int(parts[0]), int(parts[1])
 
 
 async def _of_room(request: web.Request, query: Callable[..., Any], *values: Any, **more: Any) -> Any:

@@ -23,7 +23,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "roomprobe",
 }
-# docs/collector.md lists them; openapi.json describes those of /v1.
+# docs/collector.md lists them; openapi.py describes those of /v1.
 ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("POST", "/v1/runs", ingest.runs, Access.AGENT),
     ("POST", "/v1/enrol", access.enrol, Access.OPEN),

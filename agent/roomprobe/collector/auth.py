@@ -43,7 +43,7 @@ class Who(Frozen, frozen=True, kw_only=True):
 
 
 RULES: web.AppKey[dict[web.AbstractRoute, Access]] = web.AppKey("rules", dict)
-WHO = "roomprobe.who"
+WHO: web.RequestKey[Who] = web.RequestKey("who", Who)
 SHARE_COOKIE = "roomprobe_share"
 MOST_SECRET = 200
 

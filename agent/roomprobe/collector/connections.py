@@ -14,6 +14,14 @@ HEAD_S = 20.0  # from the connection, or the answer before, to the whole head of
 SWEEP_S = 2.0
 
 
+class _Full(asyncio.Protocol):
+    """There is no place for this one."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Closes it."""
+        transport.close()
+
+
 class Connections:
     """Makes the server's protocols and looks after them. `middleware` goes into the application, `sweep` runs beside it."""
 
@@ -22,23 +30,23 @@ class Connections:
         self._head_s = head_s
         self._waiting: dict[Any, float] = {}  # protocol → since when; those at work are in `_busy`
         self._busy: set[Any] = set()
+        self._made: set[Any] = set()  # waiting, and seen with a transport: without one they are gone
 
     def factory(self, server: web.Server) -> Any:
         """What asyncio calls for each new connection."""
 
         def made() -> Any:
+            if len(self._waiting) + len(self._busy) >= self._most:
+                return _Full()
             protocol = server()
-            loop = asyncio.get_running_loop()
-            self._waiting[protocol] = loop.time()
-            if len(self._waiting) + len(self._busy) > self._most:
-                loop.call_soon(self._abort, protocol)
+            self._waiting[protocol] = asyncio.get_running_loop().time()
             return protocol
 
         return made
 
     def begin(self, request: web.Request) -> None:
         """A request's head is here."""
-        self._waiting.pop(request.protocol, None)
+        self._forget(request.protocol)
         self._busy.add(request.protocol)
 
     def done(self, request: web.Request) -> None:
@@ -46,6 +54,7 @@ class Connections:
         self._busy.discard(request.protocol)
         if request.transport is not None:
             self._waiting[request.protocol] = asyncio.get_running_loop().time()
+            self._made.add(request.protocol)
 
     async def sweep(self) -> None:
         """Runs until it is cancelled."""
@@ -53,10 +62,18 @@ class Connections:
         while True:
             await asyncio.sleep(min(SWEEP_S, self._head_s / 2))
             for protocol, since in list(self._waiting.items()):
-                if protocol.transport is None or loop.time() - since > self._head_s:
+                if protocol.transport is not None:
+                    self._made.add(protocol)
+                elif protocol in self._made:
+                    self._forget(protocol)
+                if loop.time() - since > self._head_s:
                     self._abort(protocol)
 
-    def _abort(self, protocol: Any) -> None:
+    def _forget(self, protocol: Any) -> None:
         self._waiting.pop(protocol, None)
+        self._made.discard(protocol)
+
+    def _abort(self, protocol: Any) -> None:
+        self._forget(protocol)
         if protocol.transport is not None:
             protocol.transport.abort()

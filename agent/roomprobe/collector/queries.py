@@ -142,12 +142,12 @@ def gaps(db: sqlite3.Connection, name: str, limit: int = 100) -> list[Gap]:
     ]
 
 
-def runs(db: sqlite3.Connection, name: str, *, limit: int = PAGE, before: int | None = None) -> list[Run]:
-    """The stored runs of a room, the newest first; `before` goes on from the `at` of the last one."""
+def runs(db: sqlite3.Connection, name: str, *, limit: int = PAGE, before: tuple[int, int] | None = None) -> list[Run]:
+    """The stored runs of a room, the newest first; `before` goes on from the (at, seq) of the last one."""
     rows = db.execute(
-        f"{_RUN} WHERE chain.agent IN (SELECT id FROM agent WHERE room = ?) AND run.at < ? "
+        f"{_RUN} WHERE chain.agent IN (SELECT id FROM agent WHERE room = ?) AND (run.at, run.seq) < (?, ?) "
         "ORDER BY run.at DESC, run.seq DESC LIMIT ?",
-        (room_id(db, name), (1 << 62) if before is None else before, max(1, min(limit, MOST_PAGE))),
+        (room_id(db, name), *(before or (1 << 62, 0)), max(1, min(limit, MOST_PAGE))),
     )
     return [_run(row) for row in rows]
 

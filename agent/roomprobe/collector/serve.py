@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
+import os
 import signal
 import sqlite3
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -28,6 +30,7 @@ from roomprobe.model import Frozen
 BEAT_S = 5.0
 TIDY_S = 60.0
 STOP_S = 1.0
+HANDSHAKE_S = 10.0
 PAUSE_S = 75.0  # a connection between two requests
 
 
@@ -80,19 +83,18 @@ async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
     )
     collector = Collector(settings)
     try:
-        await _run(serve, collector, context, pin, stop, say)
+        async with listening(serve, collector, context) as port:
+            await _hello(serve, collector, "http" if context is None else "https", port, pin, say)
+            notify.say("READY=1")
+            await stop.wait()
+            notify.say("STOPPING=1")
     finally:
         collector.close()
 
 
-async def _run(
-    serve: Serve,
-    collector: Collector,
-    context: ssl.SSLContext | None,
-    pin: str | None,
-    stop: asyncio.Event,
-    say: Callable[[str], None],
-) -> None:
+@contextlib.asynccontextmanager
+async def listening(serve: Serve, collector: Collector, context: ssl.SSLContext | None) -> AsyncIterator[int]:
+    """The collector's socket and its housekeeping; gives the port. ConfigError when the place is taken."""
     connections = Connections(collector.settings.most_connections, serve.head_s)
     app = application.make(collector)
     app.middlewares.insert(0, _watch(connections))
@@ -109,21 +111,21 @@ async def _run(
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(
-            connections.factory(runner.server), serve.address, serve.port, ssl=context, backlog=512
+            connections.factory(runner.server),
+            serve.address,
+            serve.port,
+            ssl=context,
+            backlog=512,
+            ssl_handshake_timeout=None if context is None else HANDSHAKE_S,
         )
     except OSError as error:
         await runner.cleanup()
         raise ConfigError(
-            f"Cannot listen on {_place(serve.address, serve.port)} ({(error.strerror or str(error)).lower()}); "
-            "--listen ADDRESS:PORT names another place."
+            f"Cannot listen on {_place(serve.address, serve.port)} ({_why(error)}); --listen ADDRESS:PORT names another place."
         ) from None
-    port = server.sockets[0].getsockname()[1]
     jobs = [loop.create_task(job) for job in (_beat(collector), _tidy(collector), connections.sweep())]
     try:
-        await _hello(serve, collector, "http" if context is None else "https", port, pin, say)
-        notify.say("READY=1")
-        await stop.wait()
-        notify.say("STOPPING=1")
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for job in jobs:
@@ -131,6 +133,10 @@ async def _run(
         await asyncio.gather(*jobs, return_exceptions=True)
         await runner.cleanup()
         await collector.flush()
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else "it cannot be used"
 
 
 def _watch(connections: Connections) -> Middleware:

@@ -208,3 +208,43 @@ class Document(Frozen, frozen=True, kw_only=True):
     run: Run
     own: bool
     document: dict[str, Any] | None
+
+
+class Runs(Frozen, frozen=True, kw_only=True):
+    """`next` is the `before` of the next page; None: there is none."""
+
+    runs: tuple[Run, ...]
+    next: str | None
+
+
+class Changes(Frozen, frozen=True, kw_only=True):
+    """`next` is the `before` of the next page; None: there is none."""
+
+    changes: tuple[Change, ...]
+    next: str | None
+
+
+class CheckHistory(Frozen, frozen=True, kw_only=True):
+    """What a check said when, and its round-trip times."""
+
+    intervals: tuple[Interval, ...]
+    points: tuple[Point, ...]
+
+
+class ServiceHistory(Frozen, frozen=True, kw_only=True):
+    """What was said of a service when."""
+
+    intervals: tuple[Interval, ...]
+
+
+class Evidence(Frozen, frozen=True, kw_only=True):
+    """What was seen when an interval began; None when the document of that change never came."""
+
+    evidence: dict[str, Any] | None
+
+
+class Health(Frozen, frozen=True, kw_only=True):
+    """The collector and its store answer."""
+
+    status: str
+    version: str
