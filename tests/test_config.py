@@ -61,7 +61,7 @@ def test_everything_that_is_allowed_is_read_in_its_normal_form(tmp_path: Path) -
 
 MISTAKES: list[tuple[str, str]] = [
     ('[site]\norgg = "acme"', 'unknown key in [site]: "orgg" (did you mean org?); allowed: org, domain, site, room, '),
-    ("[sight]\n", 'unknown key "sight" (did you mean site?); allowed: site, network, profiles, targets.'),
+    ("[sight]\n", 'unknown key "sight" (did you mean site?); allowed: site, network, profiles, schedule, daemon, '),
     ("site = 3", "site must be a table, written [site], not a whole number."),
     ("[site]\norg = 5", "site.org must be one DNS label (letters a-z, digits and hyphens, at most 63, no hyphen at"),
     ('[site]\norg = "a.b"', 'not "a.b".'),
@@ -79,7 +79,24 @@ MISTAKES: list[tuple[str, str]] = [
     ('[site]\nroom_system = "192.0.2.300"', 'site.room_system must be an IPv4 or IPv6 address, not "192.0.2.300".'),
     ("[site]\nroom_system = true", "site.room_system must be an IPv4 or IPv6 address, not true or false."),
     ('[site]\nad_domain = "x"', "site.ad_domain is not used by this release; remove it."),
-    ("[schedule]\nfull_s = 300", "[schedule] is not used by this release; remove it."),
+    ("[roles]\nkdc = 'x'", "[roles] is not used by this release; remove it."),
+    ("[schedule]\nfull_s = 4", "schedule.full_s must be a whole number from 5 to 86400, not 4."),
+    ("[schedule]\njitter = 0.6", "schedule.jitter must be a number from 0 to 0.5, not 0.6."),
+    ("[schedule]\njitter = nan", "schedule.jitter must be a number from 0 to 0.5, not nan."),
+    ('[daemon]\nmetrics = "localhost:1"', 'daemon.metrics must be an address and a port such as "127.0.0.1:9917"'),
+    ('[daemon]\nmetrics = "::1:9917"', 'or "[::1]:9917", or "off", not "::1:9917".'),
+    ('[daemon]\nmetrics = "127.0.0.1:0"', 'daemon.metrics must be an address and a port such as "127.0.0.1:9917"'),
+    ('[collector]\nurl = "http://c.example"', "collector.url must begin with https (http is for this machine alone), "),
+    ('[collector]\nurl = "ftp://c.example"', "collector.url must be the collector's address such as \"https://coll"),
+    (
+        '[collector]\nurl = "https://u@c.example"',
+        "collector.url must be the collector's address such as \"https://coll",
+    ),
+    (
+        '[collector]\nagent = "room-4"',
+        'collector.agent must be the UUID that the collector gave this box, not "room-4".',
+    ),
+    ('[collector]\npin = "12"', "collector.pin must be a SHA-256 fingerprint of 64 hex digits"),
     ('[network]\ninterface = "eth0/../x"', "network.interface must be a network interface name of at most 15"),
     ('[network]\nresolvers = ["dns.example"]', 'network.resolvers must be an IPv4 or IPv6 address, not "dns.example".'),
     (
@@ -180,6 +197,32 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     else:
         with pytest.raises(ConfigError, match="Permission denied"):
             config.load(explicit=file)
+
+
+def test_what_the_daemon_reads(tmp_path: Path) -> None:
+    agent = "0F0E0D0C-0000-4000-8000-000000000001"
+    text = f"""
+[schedule]
+full_s = 600
+jitter = 0
+[daemon]
+metrics = "[0:0::1]:9917"
+ndjson = "runs.ndjson"
+[collector]
+url = "https://collector.acme.example:8443/"
+agent = "{agent}"
+token_file = "/run/token"
+"""
+    read = config.load(explicit=write(tmp_path / "r.toml", text))
+    assert (read.schedule.full_s, read.schedule.quick_s, read.schedule.jitter) == (600, 30, 0.0)
+    assert (read.daemon.metrics, read.daemon.ndjson) == ("[::1]:9917", str(tmp_path / "runs.ndjson"))
+    assert read.collector.url == "https://collector.acme.example:8443"
+    assert (read.collector.agent, read.collector.token_file) == (agent.lower(), "/run/token")
+    local = write(tmp_path / "l.toml", '[collector]\nurl = "http://127.0.0.1:8080"\n[daemon]\nmetrics = "off"\n')
+    assert (config.load(explicit=local).collector.url, config.load(explicit=local).daemon.metrics) == (
+        "http://127.0.0.1:8080",
+        "off",
+    )
 
 
 def test_a_ca_file_stands_beside_its_configuration_and_holds_certificates(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
-from roomprobe import values
+from roomprobe import sections, values
 from roomprobe.options import Options
+from roomprobe.sections import CollectorSection, DaemonSection, ScheduleSection, Section
 from roomprobe.text import escape
 
 SYSTEM_DIRECTORY = Path("/etc/roomprobe")
@@ -27,10 +28,6 @@ MOST_BYTES = 256 * 1024
 
 class ConfigError(Exception):
     """One clear sentence: which file, which key, what is allowed."""
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every table of the configuration."""
 
 
 class SiteSection(Section, frozen=True):
@@ -65,7 +62,7 @@ class ProfilesSection(Section, frozen=True):
 
     enabled: tuple[str, ...] = ("starleaf",)
     opt_in: tuple[str, ...] = ()
-    pins: dict[str, tuple[str, ...]] = {}
+    pins: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class Config(Section, frozen=True):
@@ -77,8 +74,11 @@ class Config(Section, frozen=True):
     site: SiteSection = SiteSection()
     network: NetworkSection = NetworkSection()
     profiles: ProfilesSection = ProfilesSection()
-    targets: dict[str, tuple[str, ...]] = {}
-    sources: dict[str, str] = {}
+    schedule: ScheduleSection = ScheduleSection()
+    daemon: DaemonSection = DaemonSection()
+    collector: CollectorSection = CollectorSection()
+    targets: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
 
     def said(self, key: str) -> str:
         """A key such as "site.attest" as a sentence about its value begins: with the file, or as the flag."""
@@ -109,14 +109,12 @@ RULES: dict[str, dict[str, values.Rule]] = {
         "opt_in": values.many(values.text),
         "pins": values.by_name(values.many(values.fingerprint, least=1)),
     },
+    **sections.RULES,
 }
 _TARGETS = values.by_name(values.many(values.target, least=1))
 
 # Names that later releases read; accepting one now without acting on it would promise what does not happen.
-NOT_USED_YET = frozenset(
-    {"site.ad_domain", "site.room_mailbox", "site.windows_host"}
-    | {"roles", "reflector", "peer", "collector", "schedule"}
-)
+NOT_USED_YET = frozenset({"site.ad_domain", "site.room_mailbox", "site.windows_host"} | {"roles", "reflector", "peer"})
 
 
 def files(
@@ -175,7 +173,7 @@ def load(
 ) -> Config:
     """The configuration of `files(...)` merged in order, later keys in the place of earlier ones. Or a ConfigError."""
     merged: dict[str, dict[str, Any]] = {}
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
     for path in files(directories, explicit=explicit, env=env):
         for section, keys in _checked(path, read_toml(path)).items():
             merged.setdefault(section, {}).update(keys)
@@ -242,6 +240,9 @@ def _checked(path: Path, raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
         done[section] = {k: check(name, f"{section}.{k}", RULES[section][k], v) for k, v in keys.items()}
     if "ca_file" in done.get("network", {}):
         done["network"]["ca_file"] = _certificates(name, path.parent / done["network"]["ca_file"])
+    for section, keys in sections.FILES.items():
+        for key in [key for key in keys if key in done.get(section, {})]:
+            done[section][key] = str((path.parent / done[section][key]).absolute())
     return done
 
 
