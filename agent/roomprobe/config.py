@@ -173,7 +173,7 @@ def load(
 ) -> Config:
     """The configuration of `files(...)` merged in order, later keys in the place of earlier ones. Or a ConfigError."""
     merged: dict[str, dict[str, Any]] = {}
-    sources: dict[str, str] = msgspec.field(default_factory=dict)
+    sources: dict[str, str] = {}
     for path in files(directories, explicit=explicit, env=env):
         for section, keys in _checked(path, read_toml(path)).items():
             merged.setdefault(section, {}).update(keys)
