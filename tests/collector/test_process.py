@@ -1,0 +1,301 @@
+"""Real collector processes: killed under load, stopped, started where they cannot, on a full disk; and the sub-words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from roomprobe.collector import command
+from roomprobe.config import ConfigError
+from roomprobe.wire import upload
+from roomprobe.wire.upload import Record
+from tests.collector.making import full, same
+
+AGENT = Path(__file__).resolve().parents[2] / "agent"
+KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
+ENV = {**os.environ, "PYTHONPATH": str(AGENT)}
+ENV.pop("NOTIFY_SOCKET", None)
+
+
+def start(state: Path, *arguments: str, listen: str = "127.0.0.1:0") -> tuple[str, ...]:
+    return (sys.executable, "-m", "roomprobe.collector", "--state", str(state), "--listen", listen, *arguments)
+
+
+class Process:
+    """A collector of its own; `url` is where it says that it is."""
+
+    def __init__(self, child: asyncio.subprocess.Process, url: str, said: str) -> None:
+        self.child = child
+        self.url = url
+        self.said = said
+
+
+@contextlib.asynccontextmanager
+async def process(state: Path, *arguments: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        *start(state, *arguments, listen=listen),
+        env=ENV,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None and child.stderr is not None
+    first = (await child.stdout.readline()).decode()
+    found = re.search(r"(https?://\S+)", first)
+    if found is None:
+        raise AssertionError(first + (await child.stderr.read()).decode())
+    try:
+        yield Process(child, found[1], first)
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.communicate()
+
+
+def enrol(state: Path, room: str = "Boardroom 4") -> tuple[str, str]:
+    """A box straight into the store: (id, token)."""
+    from roomprobe.collector import people
+
+    def job(db: sqlite3.Connection) -> tuple[str, str]:
+        made = people.enrol(db, 1_700_000_000_000, people.mint(db, 1_700_000_000_000, room, minutes=60), "box")
+        return made.agent, made.token
+
+    return command._write(state, job)
+
+
+async def post(http: aiohttp.ClientSession, url: str, token: str, records: list[Record]) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": upload.CONTENT_TYPE, "Content-Encoding": "gzip"}
+    body = io.BytesIO(upload.pack([upload.build(one) for one in records]))
+    async with http.post(f"{url}/v1/runs", data=body, headers=headers, timeout=aiohttp.ClientTimeout(20)) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+class Box:
+    """Plays an agent: produces runs, sends them, and remembers which were acknowledged. Unacknowledged ones are sent again."""
+
+    def __init__(self, agent: str, token: str, chance: random.Random) -> None:
+        self.agent, self.token, self.chance = agent, token, chance
+        self.next = 0
+        self.waiting: list[Record] = []
+        self.acknowledged: set[str] = set()
+        self.base: Any = None
+
+    def produce(self) -> None:
+        for _ in range(self.chance.randint(1, 4)):
+            if self.base is None or self.chance.random() < 0.3:
+                outcome = self.chance.choice(("open", "filtered/path-ends"))
+                self.base = full(self.next, {"F1": outcome, "F3": "open"}, agent=self.agent)
+                self.waiting.append(self.base)
+            else:
+                self.waiting.append(same(self.next, self.base))
+            self.next += 1
+
+    async def push(self, http: aiohttp.ClientSession, url: str) -> None:
+        sent = list(self.waiting)
+        status, _ = await post(http, url, self.token, sent)
+        if status == 200:
+            self.acknowledged |= {one.run_id for one in sent if not isinstance(one, upload.Loss)}
+            self.waiting = self.waiting[len(sent) :]
+
+    async def work(self, url: str) -> None:
+        async with aiohttp.ClientSession() as http:
+            while True:
+                self.produce()
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    await self.push(http, url)
+
+
+async def test_killed_at_any_moment_every_acknowledged_run_is_there_once(tmp_path: Path) -> None:
+    chance = random.Random(4)
+    boxes = []
+    for number in range(4):
+        boxes.append(Box(*enrol(tmp_path, f"Room {number}"), chance))
+    for _ in range(KILLS):
+        async with process(tmp_path, listen="127.0.0.1:0") as running:
+            work = [asyncio.create_task(box.work(running.url)) for box in boxes]
+            await asyncio.sleep(chance.uniform(0.05, 0.6))
+            running.child.send_signal(signal.SIGKILL)
+            await running.child.wait()
+            for one in work:
+                one.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+    acknowledged = set().union(*(box.acknowledged for box in boxes))
+    assert len(acknowledged) > KILLS
+    with contextlib.closing(sqlite3.connect(tmp_path / "collector.sqlite3")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        stored = [str(uuid.UUID(bytes=row[0])) for row in db.execute("SELECT id FROM run")]
+    assert len(stored) == len(set(stored)) and acknowledged <= set(stored)
+    async with process(tmp_path) as running, aiohttp.ClientSession() as http:
+        for box in boxes:
+            if box.waiting:
+                await box.push(http, running.url)
+    with contextlib.closing(sqlite3.connect(tmp_path / "collector.sqlite3")) as db:
+        assert db.execute("SELECT count(*) FROM run").fetchone()[0] == sum(box.next for box in boxes)
+        holes = db.execute(
+            "SELECT count(*) FROM (SELECT chain FROM span GROUP BY chain HAVING sum(last - first + 1) <> max(last) + 1)"
+        )
+        assert holes.fetchone()[0] == 0
+
+
+async def test_it_starts_with_nothing_says_its_password_once_and_stops_when_told(tmp_path: Path) -> None:
+    state = tmp_path / "a" / "b"
+    for again in (False, True):
+        async with process(state) as running:
+            async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+                async with http.get(f"{running.url}/healthz") as answer:
+                    assert answer.status == 200
+                if not again:
+                    assert running.child.stdout is not None
+                    line = (await running.child.stdout.readline()).decode()
+                    password = line.split()[-1]
+                    async with http.post(
+                        f"{running.url}/login", data={"password": password}, allow_redirects=False
+                    ) as answer:
+                        assert answer.status == 303
+                # a connection that is kept open does not hold it up
+                running.child.send_signal(signal.SIGTERM)
+                out, err = await asyncio.wait_for(running.child.communicate(), 20)
+            assert running.child.returncode == 0 and err == b""
+            assert (b"password" in out) is (not again)
+    assert (state / "collector.sqlite3").stat().st_mode & 0o777 == 0o600
+    assert state.stat().st_mode & 0o777 == 0o700
+
+
+async def test_for_the_network_it_makes_a_certificate_and_enrolment_carries_its_pin(tmp_path: Path) -> None:
+    async with process(tmp_path, listen="0.0.0.0:0") as running:
+        assert running.url.startswith("https://")
+    done = run("enrol", "--state", str(tmp_path), "--room", "Lobby")
+    link = done.stdout.splitlines()[-1]
+    token, _, pin = link.partition("#")[2].partition(".")
+    assert re.fullmatch(r"[0-9a-f]{64}", pin) and len(token) == 43 and done.returncode == 0
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "roomprobe.collector", *arguments]
+    return subprocess.run(command, env=ENV, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 3 and done.stdout == "", done
+    assert done.stderr.startswith("roomprobe: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+async def test_what_hinders_a_start_is_one_sentence(tmp_path: Path) -> None:
+    async with process(tmp_path / "one") as running:
+        place = running.url.partition("//")[2]
+        assert "address already in use" in one_sentence(run("--state", str(tmp_path / "two"), "--listen", place))
+    (tmp_path / "file").write_text("x")
+    assert "state directory" in one_sentence(run("--state", str(tmp_path / "file" / "x")))
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "collector.sqlite3").write_text("this is no database at all, but a text" * 100)
+    assert "cannot be used" in one_sentence(run("--state", str(tmp_path / "three")))
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.sqlite3")) as db:
+        db.execute("CREATE TABLE x (y)")
+    (tmp_path / "four").mkdir()
+    (tmp_path / "other.sqlite3").rename(tmp_path / "four" / "collector.sqlite3")
+    assert "another program" in one_sentence(run("--state", str(tmp_path / "four")))
+    with contextlib.closing(sqlite3.connect(tmp_path / "one" / "collector.sqlite3")) as db:
+        db.execute("PRAGMA user_version = 99")
+    assert "newer roomprobe" in one_sentence(run("--state", str(tmp_path / "one")))
+    for arguments in (
+        ["--listen", "here"],
+        ["--listen", "127.0.0.1:99999"],
+        ["--listen", "192.0.2.77:0"],
+        ["--cert", "x"],
+        ["--cert", "/nowhere", "--key", "/nowhere"],
+        ["--keep-runs", "-1"],
+        ["--more"],
+        ["dance"],
+        ["enrol"],
+        ["enrol", "--room", "x\ny"],
+        ["enrol", "--room", "Lobby"],
+        ["enrol", "--room", "Lobby", "--minutes", "0"],
+        ["enrol", "--room", "Lobby", "--url", "ftp://x"],
+        ["token"],
+        ["token", "--revoke", "7"],
+        ["revoke", "--room", "nowhere"],
+        ["share", "--label", "x", "--room", "nowhere"],
+        ["password", "--stdin"],
+    ):
+        one_sentence(run(*arguments, *(["--state", str(tmp_path / "five")] if arguments != ["dance"] else [])))
+
+
+def test_the_sub_words_hand_out_and_take_back(tmp_path: Path) -> None:
+    state = ["--state", str(tmp_path)]
+    agent, _ = enrol(tmp_path)
+    made = run("token", *state, "--label", "prometheus").stdout.splitlines()
+    assert made[0].startswith("Number 1") and len(made[1]) == 43
+    assert run("token", *state, "--list").stdout == "1  prometheus\n"
+    assert run("token", *state, "--revoke", "1").stdout == "Revoked 1.\n"
+    assert run("token", *state, "--list").stdout == "1  prometheus  (revoked)\n"
+    assert "/share/" in run("share", *state, "--label", "firewall", "--room", "Boardroom 4").stdout
+    assert run("revoke", *state, "--room", "Boardroom 4").stdout == f"Revoked {agent}.\n"
+    assert run("revoke", *state, "--agent", agent).stdout == "It was revoked before.\n"
+    assert run("password", *state, "--stdin", stdin="a long enough one\n").returncode == 0
+    assert run("--help").returncode == run("enrol", "--help").returncode == 0
+
+
+def test_mistakes_are_config_errors_for_the_command_line() -> None:
+    with pytest.raises(ConfigError):
+        command.main(["dance"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True)
+    if done.returncode != 0:
+        pytest.skip("a small disk needs root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.lab
+async def test_a_full_disk_refuses_and_loses_nothing_and_heals(small_disk: Path) -> None:
+    agent, token = enrol(small_disk)
+    ballast = small_disk / "ballast"
+    async with process(small_disk) as running, aiohttp.ClientSession() as http:
+        ballast.write_bytes(b"\0" * 300_000)
+        acknowledged: list[str] = []
+        status, seq, refused = 200, 0, 0
+        while refused < 5 and seq < 3000:
+            batch: list[Record] = [
+                full(seq + n, {"F1": ("open", "filtered/path-ends")[n % 2], "F3": "open"}, agent=agent)
+                for n in range(20)
+            ]
+            status, answer = await post(http, running.url, token, batch)
+            if status == 200:
+                acknowledged += [one.run_id for one in batch if isinstance(one, upload.Full)]
+                seq += 20
+            else:
+                refused += 1
+                assert status == 503 and answer["status"] == 503, answer
+        assert refused == 5 and acknowledged
+        async with http.get(f"{running.url}/healthz") as health:
+            assert health.status == 200
+        ballast.unlink()
+        status, _ = await post(http, running.url, token, batch)
+        assert status == 200
+        acknowledged += [one.run_id for one in batch if isinstance(one, upload.Full)]
+        running.child.send_signal(signal.SIGTERM)
+        await running.child.wait()
+    with contextlib.closing(sqlite3.connect(small_disk / "collector.sqlite3")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        stored = [str(uuid.UUID(bytes=row[0])) for row in db.execute("SELECT id FROM run ORDER BY seq")]
+    assert stored == acknowledged
