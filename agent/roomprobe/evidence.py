@@ -189,6 +189,7 @@ class Blocks(Frozen, frozen=True, kw_only=True):
     """Large blocks to and from the emulator on one connection; None: not tried, because the other way was stuck.
 
     `largest_up` and `largest_down` are the biggest IPv6 packets that got through, in bytes, looked for once `up` or `down` failed.
+    `sure`: the next size was stuck in three repeats, and these passed.
     """
 
     size: int
@@ -196,6 +197,7 @@ class Blocks(Frozen, frozen=True, kw_only=True):
     down: bool | None = None
     largest_up: int | None = None
     largest_down: int | None = None
+    sure: bool = False
 
 
 class Hold(Frozen, frozen=True, kw_only=True):

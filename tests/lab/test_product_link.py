@@ -79,7 +79,7 @@ def test_all_five_open(lab: Lab, number: int) -> None:
         source = row(run, name)["source"]["port"]
         assert 1024 <= source <= 65535 and seen["emulator"]["seen_port"] == source
         assert seen["emulator"]["seen_address"] == row(run, name)["source"]["address"].partition("%")[0]
-        assert seen["blocks"] == {"size": 4096, "up": True, "down": True, "largest_up": None, "largest_down": None}
+        assert seen["blocks"]["up"] is True and seen["blocks"]["down"] is True
         assert seen["hold"]["end"] == "alive" and seen["timing"]["rtt_ms"] > 0
         assert seen["emulator"]["listening"] == list(ROWS.values()) and row(run, name)["port"] == port
     assert len(row(run, "I2")["evidence"]["certificate"]["sha256"]) == 64

@@ -23,6 +23,7 @@ from roomprobe.evidence import (
     OwnAddress,
     Router,
     SourceTry,
+    Timing,
 )
 from roomprobe.facts import Facts
 from roomprobe.link import candidates, diagnosis
@@ -245,16 +246,25 @@ def test_a_web_server_in_the_codecs_place() -> None:
 
 MEASURED = [
     (
-        {"blocks": Blocks(size=4096, up=False, down=True, largest_up=1400), "hold": None},
+        {"blocks": Blocks(size=4096, up=False, down=True, largest_up=1400, sure=True), "hold": None},
         Outcome.FILTERED,
         Reason.MTU_BLACK_HOLE,
         "more than 1400 bytes to the codec",
     ),
     (
-        {"blocks": Blocks(size=4096, up=False, down=False, largest_up=1280, largest_down=1280), "hold": None},
+        {
+            "blocks": Blocks(size=4096, up=False, down=False, largest_up=1280, largest_down=1280, sure=True),
+            "hold": None,
+        },
         Outcome.FILTERED,
         Reason.MTU_BLACK_HOLE,
         "more than 1280 bytes to the codec and from the codec",
+    ),
+    (
+        {"blocks": Blocks(size=4096, up=False, down=True, largest_up=1400)},
+        Outcome.UNANSWERED,
+        Reason.LOSS,
+        "packets are lost",
     ),
     ({"blocks": Blocks(size=4096)}, Outcome.UNANSWERED, Reason.LOSS, "got no answer in time"),
     (
@@ -463,3 +473,14 @@ def test_a_router_that_finds_nobody_speaks_of_the_codec() -> None:
     results = settled(all_ports(lambda row: seen(row, gone)), routed(), address=ROUTED)
     assert told(results["I1"]) == (Outcome.UNANSWERED, Reason.NEIGHBOUR_SILENT, Where.FAR_END)
     assert "fd00:50::1 says that nobody answers" in results["I1"].verdict.sentence
+
+
+def test_loss_that_hits_one_held_connection_is_no_idle_timeout() -> None:
+    lost = Hold(asked_s=60, after_s=61, end="silent", again="same", far_side="open")
+    lossy = Timing(rtt_ms=1.0, repeats=3)
+    results = settled(all_ports(emulated) | {"I1": emulated("I1", hold=lost, timing=lossy)}, None)
+    assert told(results["I1"])[:2] == (Outcome.UNANSWERED, Reason.LOSS)
+    clean = settled(all_ports(emulated) | {"I1": emulated("I1", hold=lost, timing=Timing(rtt_ms=1.0))}, None)
+    assert told(clean["I1"])[:2] == (Outcome.FILTERED, Reason.IDLE_TIMEOUT)
+    every = settled(all_ports(lambda row: emulated(row, hold=lost, timing=lossy)), None)
+    assert {told(r)[1] for r in every.values()} == {Reason.IDLE_TIMEOUT}

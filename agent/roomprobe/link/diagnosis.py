@@ -43,7 +43,7 @@ def refine(result: Result, link: LinkEvidence | None, others: Sequence[Result]) 
     """The final verdict of one port. `others` are the results of the same codec's other ports, `link` what lies between."""
     first = result.verdict
     if first.reason is Reason.MTU_BLACK_HOLE:
-        return replaced(result.verdict, sentence=hole.sized(result, others))
+        return hole.settled(result, others)
     if link is None or not troubled(result):
         return _stranger(result, others)
     what = f"TCP {result.check.port}"

@@ -7,16 +7,29 @@ from collections.abc import Sequence
 import msgspec
 
 from roomprobe.evidence import Blocks
-from roomprobe.model import Result
+from roomprobe.model import Result, Verdict
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.rejection import replaced
 
 
-def sized(result: Result, others: Sequence[Result]) -> str:
-    """Only one port looks for the size that still passes; it goes for all."""
+def settled(result: Result, others: Sequence[Result]) -> Verdict:
+    """Only one port looks for the size that still passes; what it found goes for all. Without it a stuck block may be chance."""
     found = [b for r in (result, *others) if (b := getattr(r.evidence, "blocks", None)) is not None]
+    what = f"TCP {result.check.port}"
+    if not any(b.sure for b in found):
+        return replaced(
+            result.verdict,
+            outcome=Outcome.UNANSWERED,
+            confidence=Confidence.NONE,
+            reason=Reason.LOSS,
+            where=Where.UNKNOWN,
+            sentence=f"Cannot tell: {what} connects, but a large block was stuck, and when it was looked for again no packet size was stuck "
+            "each time: packets are lost on this link.",
+        )
     up = next((b.largest_up for b in found if b.largest_up is not None), None)
     down = next((b.largest_down for b in found if b.largest_down is not None), None)
     blocks = msgspec.structs.replace(result.evidence.blocks, largest_up=up, largest_down=down)
-    return sentence(f"TCP {result.check.port}", blocks)
+    return replaced(result.verdict, confidence=Confidence.PROVEN, sentence=sentence(what, blocks))
 
 
 def sentence(what: str, blocks: Blocks) -> str:

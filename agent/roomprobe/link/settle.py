@@ -25,14 +25,35 @@ def settle(results: Sequence[Result], facts: Facts) -> tuple[Result, ...]:
 
 def _settled(result: Result, results: Sequence[Result], facts: Facts) -> Result:
     evidence, check = result.evidence, result.check
-    if not isinstance(evidence, ControllerEvidence) or evidence.connect.result == "connected":
+    if not isinstance(evidence, ControllerEvidence):
         return result
     others = [r for r in results if r.check.address == check.address and isinstance(r.evidence, ControllerEvidence)]
+    if result.verdict.reason is Reason.IDLE_TIMEOUT:
+        return Result(check=check, evidence=evidence, verdict=_idle(result, others))
+    if evidence.connect.result == "connected":
+        return result
     far_side = next((r.evidence.emulator for r in others if r.evidence.emulator is not None), None)
     found = None if far_side is None else _with_far_side(result, far_side, facts)
     if found is None and not on_link(check.address or "", facts):
         found = _routed(result, others, facts)
     return result if found is None else Result(check=check, evidence=evidence, verdict=found)
+
+
+def _idle(result: Result, others: Sequence[Result]) -> Verdict:
+    """A firewall that forgets idle connections forgets all that were held alike; where only some died and packets are lost, it is that."""
+    held = [r.evidence for r in others if r.evidence.hold is not None]
+    lossy = any(e.timing is not None and e.timing.repeats for e in held)
+    if not lossy or not any(e.hold.end == "alive" for e in held):
+        return result.verdict
+    return replaced(
+        result.verdict,
+        outcome=Outcome.UNANSWERED,
+        confidence=Confidence.NONE,
+        reason=Reason.LOSS,
+        where=Where.UNKNOWN,
+        sentence=f"Cannot tell: TCP {result.check.port} was open and did not answer after being idle, but other ports did, and packets are "
+        "lost on this link.",
+    )
 
 
 def _with_far_side(result: Result, far_side: Emulator, facts: Facts) -> Verdict | None:

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 from roomprobe.evidence import Blocks, Emulator
@@ -28,8 +28,6 @@ AGAIN_S = 10.0  # a codec side that restarts takes a moment
 CONNECT_AGAIN_S = 2.0
 PINGS = 3
 BLOCK = 4096  # several full packets
-LEAST_PACKET = 1280  # RFC 8200 5: every IPv6 link carries it
-COARSE, FINE = 20, 1
 
 Again = Literal["same", "restarted", "refused", "silent"]
 
@@ -122,43 +120,24 @@ async def measure(met: Exchange, check: Check, net: Net, seek: Callable[[], bool
     down = await met.down(BLOCK) if up else await _anew(check, net, BLOCK)
     if (up and down) or not seek():
         return Blocks(size=BLOCK, up=up, down=down)
-    largest_up, largest_down = await asyncio.gather(
-        _nothing() if up else _largest(check, net, Exchange.up),
-        _nothing() if down is not False else _largest(check, net, Exchange.down),
+    from roomprobe.net.packets import largest  # few runs look for sizes
+
+    upward, downward = await asyncio.gather(
+        largest(check, net, Exchange.up, wanted=not up), largest(check, net, Exchange.down, wanted=down is False)
     )
-    return Blocks(size=BLOCK, up=up, down=down, largest_up=largest_up, largest_down=largest_down)
-
-
-async def _nothing() -> None:
-    return None
+    return Blocks(
+        size=BLOCK,
+        up=up,
+        down=down,
+        largest_up=upward.size,
+        largest_down=downward.size,
+        sure=upward.sure or downward.sure,
+    )
 
 
 async def _anew(check: Check, net: Net, size: int) -> bool | None:
     async with another(check, net, tls=check.params["ask"] == ["tls"]) as (met, _):
         return None if met is None else await met.down(size)
-
-
-async def _largest(check: Check, net: Net, way: Callable[[Exchange, int], Awaitable[bool]]) -> int | None:
-    """The biggest IPv6 packet that passes in one direction: in steps, until one is stuck, on two connections one after the other."""
-    largest: int | None = None
-    begin = LEAST_PACKET
-    for step in (COARSE, FINE):
-        async with another(check, net, tls=False) as (met, stream):
-            if met is None or stream is None:
-                return largest
-            timing = stream.timing()
-            whole, segment = timing.path_mtu or 0, timing.segment or 0
-            headers = whole - segment  # IPv6, TCP and its options, as the kernel counts them
-            for size in range(begin, whole + 1, step):
-                if not await way(met, size - headers):
-                    break
-                largest = size
-            else:
-                return whole
-        begin = (largest or LEAST_PACKET - FINE) + FINE
-        if largest is None:
-            return None
-    return largest
 
 
 @contextlib.asynccontextmanager

@@ -120,7 +120,7 @@ def _seconds(hold: Hold | None) -> str:
 def _hole(what: str, blocks: Blocks) -> Verdict:
     return Verdict(
         outcome=Outcome.FILTERED,
-        confidence=Confidence.PROVEN,
+        confidence=Confidence.PROVEN if blocks.sure else Confidence.INFERRED,
         reason=Reason.MTU_BLACK_HOLE,
         where=Where.LAN,
         sentence=hole.sentence(what, blocks),
