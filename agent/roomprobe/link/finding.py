@@ -45,14 +45,19 @@ def works(counted: Sequence[Unit]) -> str:
     """What a link that works showed: with whom, and what could not be shown."""
     evidence = [u.witness.evidence for u in counted if u.witness is not None]
     seen = [e for e in evidence if isinstance(e, ControllerEvidence)]
+    parts = []
     if seen and all(e.emulator is not None for e in seen):
-        return "All ports were tried with the roomprobe that plays the codec; a real codec was not there."
+        parts.append("All ports were tried with the roomprobe that plays the codec; a real codec was not there.")
     silent = [u for u in counted if u.witness is not None and u.witness.verdict.reason is Reason.HANDSHAKE_ONLY]
+    if silent:
+        take = "takes" if len(silent) == 1 else "take"
+        parts.append(f"{_ports(silent)} {take} connections; what is spoken there is not published.")
     held = [e.hold for e in seen if e.hold is not None and e.hold.end == "alive"]
-    lasted = f" All lasted {held[0].asked_s:g} s without traffic." if held and len(held) == len(seen) else ""
-    if not silent:
-        return lasted.strip()
-    return f"{_ports(silent)} {'takes' if len(silent) == 1 else 'take'} connections; what is spoken there is not published.{lasted}"
+    if held and len(held) == len(seen):
+        parts.append(f"All lasted {held[0].asked_s:g} s without traffic.")
+    if any(e.timing is not None and e.timing.repeats for e in seen):
+        parts.append("Packets were lost on the way and had to be repeated.")
+    return " ".join(parts)
 
 
 def _alike(one: Result | None, other: Result) -> bool:
