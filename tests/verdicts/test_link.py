@@ -26,6 +26,7 @@ from roomprobe.evidence import (
     Timing,
 )
 from roomprobe.facts import Facts
+from roomprobe.follow import CONTROL_PORT, flows
 from roomprobe.link import candidates, diagnosis
 from roomprobe.link.settle import settle
 from roomprobe.model import Check, Host, Profile, Requirement, Result, Service, ServiceSpec
@@ -159,7 +160,7 @@ def test_a_certificate_that_changed_is_met_and_said() -> None:
 REFUSED, SILENT = Connect(result="refused", source="fe80::10"), Connect(result="timeout", source="fe80::10")
 ABSENT = [
     ((GONE, HOST, ROUTER), {}, Outcome.UNANSWERED, Where.FAR_END, "other devices here do"),
-    ((GONE, ROUTER), {}, Outcome.UNANSWERED, Where.UNKNOWN, "client isolation"),
+    ((GONE, ROUTER), {}, Outcome.UNANSWERED, Where.UNKNOWN, "The router fe80::1%eth0 does"),
     ((GONE, LOST_ROUTER), {"gateway4": "reachable"}, Outcome.FILTERED, Where.LAN, "which does answer over IPv4"),
     ((GONE, LOST_ROUTER), {"gateway4": "failed"}, Outcome.UNANSWERED, Where.UNKNOWN, "which of them cannot be told"),
     ((GONE,), {}, Outcome.UNANSWERED, Where.UNKNOWN, "no other device here answers by IPv6"),
@@ -240,8 +241,8 @@ def test_a_web_server_in_the_codecs_place() -> None:
     }
     results = judged(evidence, link(THERE))
     assert told(results["I2"]) == (Outcome.INTERCEPTED, Reason.NOT_A_CODEC, Where.FAR_END)
-    assert "nginx" in results["I2"].verdict.sentence and "no 5141" in results["I2"].verdict.sentence
-    assert service(results).state is State.BROKEN
+    assert "nginx" in results["I2"].verdict.sentence
+    assert service(results).state is State.BROKEN and "no 5141" in service(results).sentence
 
 
 MEASURED = [
@@ -287,6 +288,12 @@ MEASURED = [
     ),
     (
         {"hold": Hold(asked_s=60, after_s=20, end="closed", again="same", far_side="closed")},
+        Outcome.UNANSWERED,
+        Reason.IDLE_TIMEOUT,
+        "Cannot tell",
+    ),
+    (
+        {"hold": Hold(asked_s=60, after_s=61, end="silent", again="same", far_side="closed")},
         Outcome.UNANSWERED,
         Reason.IDLE_TIMEOUT,
         "Cannot tell",
@@ -484,3 +491,33 @@ def test_loss_that_hits_one_held_connection_is_no_idle_timeout() -> None:
     assert told(clean["I1"])[:2] == (Outcome.FILTERED, Reason.IDLE_TIMEOUT)
     every = settled(all_ports(lambda row: emulated(row, hold=lost, timing=lossy)), None)
     assert {told(r)[1] for r in every.values()} == {Reason.IDLE_TIMEOUT}
+
+
+def test_a_routed_codec_that_is_silent_everywhere_is_not_called_filtered() -> None:
+    results = settled(all_ports(lambda row: seen(row, SILENT)), routed(), address=ROUTED)
+    assert {told(r)[0] for r in results.values()} == {Outcome.UNANSWERED}
+
+
+def test_a_gateway_that_cannot_be_found_is_not_the_codec() -> None:
+    results = judged(all_ports(lambda row: seen(row, NO_NEIGHBOUR)), None, address=ROUTED)
+    assert told(results["I1"]) == (Outcome.UNANSWERED, Reason.UNREACHABLE, Where.THIS_BOX)
+
+
+def flows_of(evidence: dict[str, ControllerEvidence], address: str) -> dict[str, list[tuple[str, int, str]]]:
+    found = flows(tuple(judged(evidence, None, address=address).values()), FACTS)
+    return {target: [(f.transport, f.port, f.role) for f in specs] for target, specs in found.items()}
+
+
+def test_no_path_is_followed_to_a_neighbour() -> None:
+    assert flows_of(all_ports(lambda row: seen(row, SILENT)), CODEC) == {}
+
+
+def test_a_real_codecs_open_ports_are_not_connected_to_again() -> None:
+    assert flows_of(all_ports(real), ROUTED) == {}
+    silent = flows_of(all_ports(real) | {"I2": seen("I2", SILENT)}, ROUTED)
+    assert silent == {ROUTED: [("tcp", 443, "suspect"), ("udp", CONTROL_PORT, "control")]}
+
+
+def test_an_emulators_open_port_is_the_control() -> None:
+    silent = flows_of(all_ports(emulated) | {"I2": seen("I2", SILENT)}, ROUTED)
+    assert silent == {ROUTED: [("tcp", 443, "suspect"), ("tcp", 69, "control")]}
