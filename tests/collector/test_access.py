@@ -137,6 +137,19 @@ async def test_wrong_passwords_make_the_address_wait(server: Running) -> None:
     assert late.status == 429 and int(late.headers["Retry-After"]) >= 1
 
 
+async def test_guesses_that_come_together_wait_for_each_other(server: Running) -> None:
+    answers = await asyncio.gather(*(login(server, f"guess {number}") for number in range(30)))
+    assert sum(answer.status == 401 for answer in answers) < 10
+
+
+async def test_a_cookie_that_is_over_does_not_keep_its_owner_out(server: Running) -> None:
+    stale = {"Cookie": "roomprobe=stale"}
+    for _ in range(50):
+        assert (await ask(server, "GET", "/v1/rooms", headers=stale)).status == 401
+    assert (await ask(server, "GET", "/login", headers=stale)).status == 200
+    assert (await login(server)).status == 303
+
+
 def test_the_wait_doubles_and_success_forgets() -> None:
     backoff = Backoff(free=2, most=10.0)
     waits = []

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from roomprobe.collector import auth, people, tokens
-from roomprobe.collector.context import COLLECTOR
+from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.problems import Refusal
 
 MOST_FORM = 8192
@@ -53,22 +53,27 @@ async def login(request: web.Request) -> web.Response:
     collector = request.app[COLLECTOR]
     auth.check_origin(request)
     place = auth.address(request)
-    if wait := collector.logins.wait(place, collector.mono()):
-        raise Refusal(429, "Too many wrong passwords; wait a moment.", word="429_login", retry_after=math.ceil(wait))
+    _patience(collector, place)
     form = await _form(request)
     given = form.get("password", "")
     stored = await collector.reader.ask(_password)
     # Threads of their own: a guess costs tens of milliseconds and 16 MiB, and must hold nobody else up.
     async with collector.parsing:
+        _patience(collector, place)  # those that came at once wait for each other here
         right = await asyncio.to_thread(tokens.matches, given[: tokens.MOST_PASSWORD], stored) if stored else False
-    if not right or len(given) > tokens.MOST_PASSWORD:
-        collector.logins.failed(place, collector.mono())
-        raise Refusal(401, "The password is not right.", word="401_login")
+        if not right or len(given) > tokens.MOST_PASSWORD:
+            collector.logins.failed(place, collector.mono())
+            raise Refusal(401, "The password is not right.", word="401_login")
     collector.logins.succeeded(place)
     made = await collector.write(people.open_session, collector.now(), place)
     response = web.Response(status=303, headers={"Location": _inside(form.get("next", "/"))})
     auth.set_cookie(request, response, auth.cookie_name(request), made, people.SESSION_MS // 1000)
     return response
+
+
+def _patience(collector: Collector, place: str) -> None:
+    if wait := collector.logins.wait(place, collector.mono()):
+        raise Refusal(429, "Too many wrong passwords; wait a moment.", word="429_login", retry_after=math.ceil(wait))
 
 
 async def login_page(request: web.Request) -> web.Response:

@@ -112,6 +112,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     elif access in (Access.READ, Access.WRITE):
         found = await _reader(request, collector)
         if found is None:
+            if _bearer(request):
+                _stranger(request, collector)
             raise Refusal(401, "Log in, or send a token.", headers={"WWW-Authenticate": 'Bearer realm="roomprobe"'})
         request[WHO] = found
         await _may(request, collector, found, access)
@@ -155,7 +157,6 @@ async def _reader(request: web.Request, collector: Collector) -> Who | None:
             found = await collector.reader.ask(_look_up, kind, tokens.digest(secret), collector.now())
             if found is not None:
                 return found
-    _stranger(request, collector)
     return None
 
 

@@ -17,16 +17,17 @@ PAGE = 100
 MOST_PAGE = 500
 SILENT_AFTER = 3  # times the agent's own interval
 STATES = ("broken", "silent", "degraded", "unknown", "full")
-_BY_RANK = {3: "broken", 2: "degraded", 1: "unknown", 0: "full", -1: "silent"}
+_BY_RANK = {3: "broken", 2: "degraded", 1: "unknown", 0: "full", -1: "unknown"}
 
 FLEET = "FROM room LEFT JOIN agent ON agent.id = room.agent LEFT JOIN chain ON chain.id = agent.chain"
 SILENT = f"(agent.last_seen IS NULL OR agent.revoked IS NOT NULL OR agent.last_seen < :now - {SILENT_AFTER} * agent.every_ms)"
-_STATE = f"CASE WHEN {SILENT} OR agent.rank < 0 THEN 'silent' ELSE {{}} END"
+_STATE = f"CASE WHEN {SILENT} THEN {{silent}} ELSE {{else_}} END"
 STATE = _STATE.format(
-    "CASE agent.rank WHEN 3 THEN 'broken' WHEN 2 THEN 'degraded' WHEN 1 THEN 'unknown' ELSE 'full' END"
+    silent="'silent'",
+    else_="CASE agent.rank WHEN 3 THEN 'broken' WHEN 2 THEN 'degraded' WHEN 0 THEN 'full' ELSE 'unknown' END",
 )
 # A broken room first, then one that nothing is known of, then the rest by how bad they are.
-_WORST = _STATE.replace("'silent'", "25").format("agent.rank * 10")
+_WORST = _STATE.format(silent="25", else_="CASE WHEN agent.rank < 0 THEN 10 ELSE agent.rank * 10 END")
 
 
 class UnknownRoom(LookupError):
