@@ -1,18 +1,19 @@
 """The whole line as one readable function: profile → plan → probe → evidence → verdict → report → sinks.
 
-`--once`, the demo and (later) the daemon run the same `measure`; only who calls it and where the report goes differs.
+`--once`, the demo and the daemon run the same `measure`; only who calls it and where the report goes differs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import os
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -47,6 +48,20 @@ class Measured(Frozen, frozen=True, kw_only=True):
     search: Search | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resident:
+    """What a run needs to know when it is one of many in a daemon, which has the signals to itself.
+
+    `stop` ends the run early. `standing` are the last values of look-ups that are not made this time; `settled` gets the results of
+    this run and gives those to be reported, which may be more. `trigger` says why the run is made.
+    """
+
+    trigger: str
+    stop: asyncio.Event
+    standing: tuple[Result, ...]
+    settled: Callable[[tuple[Result, ...]], tuple[Result, ...]]
+
+
 async def measure(
     made: Plan,
     config: Config,
@@ -54,24 +69,29 @@ async def measure(
     timeout: float,
     progress: Progress,
     certificates: Mapping[str, str] | None = None,
+    resident: Resident | None = None,
 ) -> Report:
     """One run. Ctrl-C ends it early with what is known by then. `certificates` are those of codecs seen at earlier runs."""
     started, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    clock = Clock(started=started, deadline=started + timeout, stop=asyncio.Event())
+    stop = asyncio.Event() if resident is None else resident.stop
+    clock = Clock(started=started, deadline=started + timeout, stop=stop)
     loop = asyncio.get_running_loop()
     bugs: list[BaseException] = []
-    loop.set_exception_handler(lambda _, context: _bug(context, bugs, clock))
-    for number in STOPS:
+    before, signals = loop.get_exception_handler(), STOPS if resident is None else ()
+    loop.set_exception_handler(lambda _, context: _bug(context, bugs, clock, shared=resident is not None))
+    for number in signals:
         loop.add_signal_handler(number, _stop, clock)
+    standing = () if resident is None else resident.standing
     try:
-        seen = await _results(made, config, here, clock, progress, dict(certificates or {}))
+        seen = await _results(made, config, here, clock, progress, dict(certificates or {}), standing)
     finally:
-        for number in STOPS:
+        for number in signals:
             loop.remove_signal_handler(number)
+        loop.set_exception_handler(before)
         progress.close()
     if bugs:
         raise bugs[0]
-    results, here = seen.results, seen.host
+    results, here = seen.results if resident is None else resident.settled(seen.results), seen.host
     facts = _facts(config, here)
     services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, seen.paths, here, facts))
     if here.vantage.state == "other":
@@ -85,7 +105,7 @@ async def measure(
         site=Site(org=config.site.org, site=config.site.site, room=config.site.room),
         run=Run(
             id=str(uuid.uuid4()),
-            trigger="once",
+            trigger="once" if resident is None else resident.trigger,
             started=wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             started_mono=round(started, 3),
             duration_s=round(time.monotonic() - started, 3),
@@ -108,15 +128,26 @@ def _stop(clock: Clock) -> None:
     clock.stop.set()
 
 
-def _bug(context: Mapping[str, object], bugs: list[BaseException], clock: Clock) -> None:
-    """A callback that raised has lost an answer: nothing judged after it would be true, so the run ends."""
+def _bug(context: Mapping[str, object], bugs: list[BaseException], clock: Clock, shared: bool) -> None:
+    """A callback that raised has lost an answer: nothing judged after it would be true, so the run ends.
+
+    On a loop that is `shared`, an OSError is somebody else's connection.
+    """
     error = context.get("exception")
+    if shared and isinstance(error, OSError):
+        return
     bugs.append(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
     clock.stop.set()
 
 
 async def _results(
-    made: Plan, config: Config, here: Host, clock: Clock, progress: Progress, certificates: dict[str, str]
+    made: Plan,
+    config: Config,
+    here: Host,
+    clock: Clock,
+    progress: Progress,
+    certificates: dict[str, str],
+    standing: tuple[Result, ...],
 ) -> Measured:
     facts = _facts(config, here, certificates)
     # A link to a neighbour needs no address from the network and no gateway.
@@ -141,7 +172,7 @@ async def _results(
         clock.bounded(_find_codec(made, config, here, net)),
     )
     lookups = naming.compare(_judged(names, looked_up, facts))
-    targets, unresolved = _targets(made, lookups, search, config, here)
+    targets, unresolved = _targets(made, (*lookups, *standing), search, config, here)
     progress.started(len(names) + len(targets))
     progress.say("asking the far ends")
     evidence = await run_checks(targets, net, clock, lambda n: progress.done(len(names) + n))
