@@ -34,6 +34,7 @@ Says whether the network at this jack lets the room system work, where it does n
   roomprobe explain ROW          everything about one row, in plain words
   roomprobe config check         is the configuration right
   roomprobe codec                stand in for the codec that a room's touch controller talks to
+  roomprobe enrol URL            attach this box to a collector
   roomprobe demo                 a whole run against stand-ins on this machine
 
 Exit status of --once: 0 all that was tested works, 1 degraded, 2 broken, 3 cannot tell (or bad arguments or configuration)."""
@@ -135,6 +136,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--junit": {"metavar": "FILE", "type": _file, "help": "also write JUnit XML to this file"},
     "--daily": {**ON, "help": "what each target gets in a day"},
     "row": {"metavar": "ROW", "help": "a row such as F3"},
+    "url": {"metavar": "URL", "help": "the link that the collector printed, in quotes"},
     "check": {"metavar": "check", "choices": ["check"], "help": "check the configuration"},
 }
 RUN = ("--json", "--ndjson", "--junit", "--timeout")
@@ -149,6 +151,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "config": ("Reads the configuration and the profiles and says whether they are right.", ("check", "--config")),
     "codec": ("Stands in for a Teamline 5141: listens on its ports, over IPv6, until Ctrl-C, and says who connects.",
               ("--interface", "--ports", "--port-offset", "--json", "--log")),
+    "enrol": ("Attaches this box to a collector, with the link that `roomprobe collector enrol` printed there.", ("url",)),
     "demo": ("Starts stand-in far ends on this machine, makes one run against them and prints the report.", RUN),
 }  # fmt: skip
 
@@ -296,6 +299,11 @@ def _run(name: str, parsed: argparse.Namespace) -> int:
             from roomprobe.farend import codec
 
             return codec.main(options)
+        if name == "enrol":
+            from roomprobe import enrol
+
+            print(enrol.enrol(options.url or "", os.environ))
+            return 0
         from roomprobe import commands
 
         return commands.COMMANDS[name](options)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Options:
     """Every flag. None or an empty tuple: not given, so the configuration decides (`config.with_options`).
 
-    `command` is once, plan, profiles, explain, config, codec or demo. `timeout` bounds the whole run, in seconds.
-    `row` belongs to explain, `daily` to plan. `hold`: seconds that the controller link is held idle, None for its default;
+    `command` is once, plan, profiles, explain, config, codec, enrol or demo. `timeout` bounds the whole run, in seconds.
+    `row` belongs to explain, `url` to enrol, `daily` to plan. `hold`: seconds that the controller link is held idle, None for its default;
     `port_offset` is added to the ports of the controller link; `ports` (some of the five) and `log` belong to codec.
     """
 
@@ -36,6 +36,7 @@ class Options:
     junit: Path | None = None
     daily: bool = False
     row: str | None = None
+    url: str | None = None
     codec: str | None = None
     hold: float | None = None
     port_offset: int = 0

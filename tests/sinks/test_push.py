@@ -139,6 +139,7 @@ async def test_the_headers(spool: Spool, token_file: Path) -> None:
     assert told["path"] == "/v1/runs" and told["authorization"] == f"Bearer {TOKEN}"
     assert told["content-type"] == "application/x-ndjson" and told["content-encoding"] == "gzip"
     assert told["x-roomprobe-every"] == "300" and told["user-agent"].startswith("roomprobe/")
+    assert told["date"].endswith(" GMT")
     assert told["idempotency-key"] == f"{(await spool.state()).epoch}-0-0"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -142,6 +143,7 @@ class Push:
             "Idempotency-Key": upload.idempotency_key((q.position.epoch, q.position.seq) for q in batch),
             "User-Agent": f"roomprobe/{__version__}",
             "X-Roomprobe-Every": str(self._every_s),
+            "Date": email.utils.formatdate(usegmt=True),  # against it the collector sees how wrong this box's clock is
         }
         try:
             if self._target.token_file is not None:
