@@ -15,6 +15,7 @@ import pytest
 from . import faults_link as faults
 from . import peers_link as peers
 from .network import Lab
+from .procs import Spec, program
 from .product import Run, finish, parsed
 from .scenario import service, told
 
@@ -303,6 +304,16 @@ def test_two_codecs_are_listed_and_none_is_guessed(lab: Lab) -> None:
         assert lab.codec_addresses(ns)[0] in found["sentence"]
     assert "--codec" in found["sentence"] and run.report["search"]["chosen"] is None
     assert all(check["evidence"] is None for check in run.report["checks"])
+
+
+def test_a_codec_with_a_name_is_found_by_it(lab: Lab) -> None:
+    argv = (program("llmnrd", "llmnrd"), "-6", "-H", "teamline", "-i", "eth0")
+    lab.start(Spec("llmnr", "codec", argv, (("udp", 5355, 1),)))
+    run = link(lab, codec="teamline")
+    touch(run, "full")
+    assert run.report["search"]["chosen"] in lab.codec_addresses()
+    other = link(lab, codec="somebody")
+    assert "nobody on this network answers LLMNR" in touch(other, "unknown", reason="no-codec")["sentence"]
 
 
 def test_a_network_without_a_codec(lab: Lab) -> None:
