@@ -153,7 +153,11 @@ async def prometheus(request: web.Request) -> web.Response:
         metrics.text,
         collector.now(),
         dict(collector.counts),
-        {"commits": collector.writer.commits, "jobs": collector.writer.jobs},
+        {
+            "commits": collector.writer.commits,
+            "jobs": collector.writer.jobs,
+            "waiting": collector.writer.waiting,
+        },
         checks=_whole(request, "checks", 0, 0, 1) == 1,
     )
     response = web.Response(body=text.encode("utf-8"), headers={"Content-Type": metrics.CONTENT_TYPE})

@@ -1,84 +1,169 @@
-"""Prometheus text (exposition format 0.0.4) of the whole fleet and of the collector itself. A pure read of the store."""
+"""Prometheus text (exposition format 0.0.4) of the whole fleet and of the collector itself. A pure read of the store.
+
+A silent room has `roomprobe_room_silent` and nothing else: what it said last says nothing of now. Revoked boxes are left out.
+How many series that makes, and what to do about it, stands in docs/monitoring.md.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 
+from roomprobe import __version__
+from roomprobe.collector.prepare import BUCKET_MS
 from roomprobe.collector.queries import FLEET, SILENT, counters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# More than any profile has; one box that makes names up must not fill the monitoring of all rooms.
+MOST_SERVICES = 64
+MOST_CHECKS = 1000
+# The table of docs/vocabulary.md; what cannot be told has no value, neither 0 nor 1.
+_MET = {"open": 1, "reached": 1, "passes": 1} | dict.fromkeys(
+    ("closed", "filtered", "rejected", "intercepted", "no-target"), 0
+)
+EXPORTERS = ("webhook", "otlp_logs", "otlp_metrics", "file")
+
+Labels = Mapping[str, str]
 
 
 def text(
     db: sqlite3.Connection, now: int, waiting: Mapping[str, int], writer: Mapping[str, int], *, checks: bool
 ) -> str:
-    """Every metric; `waiting` are counts that are not in the store yet."""
+    """Every metric; `waiting` are counts that are not in the store yet, `writer` its commits, jobs and what waits."""
     lines: list[str] = []
     totals = dict(counters(db))
     for name, value in waiting.items():
         totals[name] = totals.get(name, 0) + value
+    _collector(lines, db, totals, writer)
+    left_out = _rooms(lines, db, now)
+    if checks:
+        left_out += _checks(lines, db, now)
+    _family(
+        lines, "roomprobe_collector_series_left_out", "gauge",
+        f"Services beyond {MOST_SERVICES} and checks beyond {MOST_CHECKS} of one room.", [({}, left_out)],
+    )  # fmt: skip
+    return "".join(lines)
+
+
+def _collector(lines: list[str], db: sqlite3.Connection, totals: Mapping[str, int], writer: Mapping[str, int]) -> None:
+    _family(lines, "roomprobe_build_info", "gauge", "The collector's version.", [({"version": __version__}, 1)])
     _family(lines, "roomprobe_collector_records_total", "counter", "Records by what became of them.", [
         ({"result": name}, totals.get(f"records_{name}", 0)) for name in ("stored", "repeated")
     ])  # fmt: skip
-    _family(
-        lines,
-        "roomprobe_collector_uploads_total",
-        "counter",
-        "Uploads that were stored.",
-        [({}, totals.get("uploads", 0))],
-    )
-    refused = [({"status": k[8:11], "why": k[12:]}, v) for k, v in sorted(totals.items()) if k.startswith("refused_")]
-    _family(lines, "roomprobe_collector_refused_total", "counter", "Requests refused, by status and why.", refused)
-    _family(
-        lines, "roomprobe_collector_commits_total", "counter", "Commits since the start.", [({}, writer["commits"])]
-    )
-    _family(lines, "roomprobe_collector_jobs_total", "counter", "Jobs in these commits.", [({}, writer["jobs"])])
+    _one(lines, "roomprobe_collector_uploads_total", "counter", "Uploads that were stored.", totals.get("uploads", 0))
+    refused = {("503", "store"): 0}  # there from the start, so that the first one is an increase
+    refused |= {(k[8:11], k[12:]): v for k, v in sorted(totals.items()) if k.startswith("refused_")}
+    _family(lines, "roomprobe_collector_refused_total", "counter", "Requests refused, by status and why.", [
+        ({"status": status, "why": why}, value) for (status, why), value in refused.items()
+    ])  # fmt: skip
+    _one(lines, "roomprobe_collector_commits_total", "counter", "Commits since the start.", writer["commits"])
+    _one(lines, "roomprobe_collector_jobs_total", "counter", "Jobs in these commits.", writer["jobs"])
+    _one(lines, "roomprobe_collector_queue_jobs", "gauge", "Jobs that wait for the store.", writer["waiting"])
+    pages, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
+    _one(lines, "roomprobe_collector_store_bytes", "gauge", "Size of the store.", pages * size)
+    disk = os.statvfs(os.path.dirname(db.execute("PRAGMA database_list").fetchone()[2]))  # noqa: PTH120
+    free = disk.f_bavail * disk.f_frsize
+    _one(lines, "roomprobe_collector_disk_free_bytes", "gauge", "Room left on the disk of the store.", free)
+    lost = db.execute("SELECT reason, count(*), coalesce(sum(count), 0) FROM loss GROUP BY 1 ORDER BY 1").fetchall()
+    _family(lines, "roomprobe_lost_runs", "gauge", "Runs that will never come, by the kept loss records that count them.", [
+        ({"reason": row[0]}, row[2]) for row in lost
+    ])  # fmt: skip
+    _family(lines, "roomprobe_loss_records", "gauge", "Loss records kept; those without a count are in here alone.", [
+        ({"reason": row[0]}, row[1]) for row in lost
+    ])  # fmt: skip
+    _family(lines, "roomprobe_exporter_events_total", "counter", "What the exporters did with what they had to send.", [
+        ({"exporter": name, "result": result}, totals[f"export_{name}_{result}"])
+        for name in EXPORTERS for result in ("sent", "failed", "dropped") if f"export_{name}_{result}" in totals
+    ])  # fmt: skip
+
+
+def _rooms(lines: list[str], db: sqlite3.Connection, now: int) -> int:
     rows = db.execute(
-        f"SELECT room.name AS room, room.site, agent.uuid, agent.last_seen, chain.version, {SILENT} AS silent {FLEET} ORDER BY room.id",
+        "SELECT room.name AS room, room.site, agent.uuid, agent.last_seen, "
+        f"{SILENT} AS silent {FLEET} WHERE agent.revoked IS NULL ORDER BY room.id",
         {"now": now},
     ).fetchall()
-    place = [{"room": row["room"], "site": row["site"] or ""} for row in rows]
+    place = [_place(row) for row in rows]
     _family(lines, "roomprobe_room_silent", "gauge", "1: nothing was heard of this room for three of its intervals.", [
         (labels, row["silent"]) for labels, row in zip(place, rows, strict=True)
     ])  # fmt: skip
-    _family(lines, "roomprobe_agent_last_seen_timestamp_seconds", "gauge", "When the room's box was last heard.", [
+    heard = [
         (labels | {"agent": row["uuid"]}, row["last_seen"] / 1000)
-        for labels, row in zip(place, rows, strict=True) if row["last_seen"] is not None
+        for labels, row in zip(place, rows, strict=True)
+        if row["last_seen"] is not None
+    ]
+    name = "roomprobe_agent_last_seen_timestamp_seconds"
+    _family(lines, name, "gauge", "When the room's box was last heard, by the collector's clock.", heard)
+    _family(lines, "roomprobe_agent_last_seen_seconds", "gauge", "How long ago that was, by the same clock.", [
+        (labels, max(0.0, round(now / 1000 - at, 3))) for labels, at in heard
     ])  # fmt: skip
-    services = _now(db, "service")
+    services, left_out = _bounded(_now(db, now, "service"), MOST_SERVICES)
     _family(lines, "roomprobe_service_state", "gauge", "1 for the state that a service is in.", [
         ({**_place(row), "profile": row["profile"], "service": row["name"], "state": row["outcome"], "reason": row["reason"]}, 1)
         for row in services
     ])  # fmt: skip
-    if checks:
-        found = _now(db, "check")
-        labels = [{**_place(row), "profile": row["profile"], "row": row["row"], "check": row["name"]} for row in found]
-        _family(lines, "probe_success", "gauge", "1: the room system's own traffic gets an answer or is let out.", [
-            (one, int(row["outcome"] in ("open", "reached", "passes"))) for one, row in zip(labels, found, strict=True)
-        ])  # fmt: skip
-        _family(lines, "roomprobe_check_outcome", "gauge", "1 for the outcome of a check.", [
-            (one | {"outcome": row["outcome"], "reason": row["reason"]}, 1) for one, row in zip(labels, found, strict=True)
-        ])  # fmt: skip
-    return "".join(lines)
+    return left_out
 
 
-def _now(db: sqlite3.Connection, kind: str) -> list[sqlite3.Row]:
+def _checks(lines: list[str], db: sqlite3.Connection, now: int) -> int:
+    found, left_out = _bounded(_now(db, now, "check"), MOST_CHECKS)
+    labels = [{**_place(row), "profile": row["profile"], "row": row["row"], "check": row["name"]} for row in found]
+    _family(lines, "probe_success", "gauge", "1: the requirement is met, 0: it is not; none: cannot tell.", [
+        (one, _MET[row["outcome"]]) for one, row in zip(labels, found, strict=True) if row["outcome"] in _MET
+    ])  # fmt: skip
+    times = _durations(db, now)
+    _family(lines, "probe_duration_seconds", "gauge", "Round-trip time, the mean of the newest five minutes that have one.", [
+        (one, times[row["room"], row["name"]]) for one, row in zip(labels, found, strict=True)
+        if (row["room"], row["name"]) in times
+    ])  # fmt: skip
+    _family(lines, "roomprobe_check_outcome", "gauge", "1 for the outcome of a check.", [
+        (one | {"outcome": row["outcome"], "reason": row["reason"]}, 1) for one, row in zip(labels, found, strict=True)
+    ])  # fmt: skip
+    return left_out
+
+
+def _now(db: sqlite3.Connection, now: int, kind: str) -> list[sqlite3.Row]:
+    """What every room says now that is not silent."""
     return db.execute(
         "SELECT room.name AS room, room.site, profile, row, subject.name, outcome, reason FROM room "
         "JOIN agent ON agent.id = room.agent JOIN interval ON interval.chain = agent.chain AND interval.last = 1 "
-        "JOIN subject ON subject.id = interval.subject WHERE kind = ? AND outcome IS NOT NULL ORDER BY room.id, subject.id",
-        (kind,),
+        "JOIN subject ON subject.id = interval.subject "
+        f"WHERE kind = :kind AND outcome IS NOT NULL AND NOT {SILENT} ORDER BY room.id, subject.id",
+        {"kind": kind, "now": now},
     ).fetchall()
+
+
+def _durations(db: sqlite3.Connection, now: int) -> dict[tuple[str, str], float]:
+    """(room, check) → seconds. Of several buckets the newest comes last and stands."""
+    rows = db.execute(
+        "SELECT room.name, series.name, aggregate.sum, aggregate.n FROM room CROSS JOIN agent ON agent.id = room.agent "
+        "CROSS JOIN aggregate ON aggregate.agent = agent.id AND bucket >= (:now - 3 * agent.every_ms) / :width "
+        "JOIN series ON series.id = aggregate.series ORDER BY room.id, bucket",
+        {"now": now, "width": BUCKET_MS},
+    )
+    return {(room, check): round(total / count / 1e6, 6) for room, check, total, count in rows}
+
+
+def _bounded(rows: list[sqlite3.Row], most: int) -> tuple[list[sqlite3.Row], int]:
+    kept: list[sqlite3.Row] = []
+    room, count = None, 0
+    for row in rows:
+        room, count = row["room"], count + 1 if row["room"] == room else 1
+        if count <= most:
+            kept.append(row)
+    return kept, len(rows) - len(kept)
 
 
 def _place(row: sqlite3.Row) -> dict[str, str]:
     return {"room": row["room"], "site": row["site"] or ""}
 
 
-def _family(
-    lines: list[str], name: str, kind: str, help: str, samples: Iterable[tuple[Mapping[str, str], float]]
-) -> None:
+def _one(lines: list[str], name: str, kind: str, help: str, value: float) -> None:
+    _family(lines, name, kind, help, [({}, value)])
+
+
+def _family(lines: list[str], name: str, kind: str, help: str, samples: Iterable[tuple[Labels, float]]) -> None:
     lines.append(f"# HELP {name} {help}\n# TYPE {name} {kind}\n")
     for labels, value in samples:
         inner = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())

@@ -49,6 +49,11 @@ class Writer:
             self._jobs.put((job, done))
         return done
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that nobody has begun with."""
+        return self._jobs.qsize()
+
     def close(self, timeout: float = 5.0) -> None:
         """Finishes what waits, then closes the connection."""
         if not self._closed:
