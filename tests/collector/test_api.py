@@ -275,6 +275,19 @@ async def test_a_check_that_is_gone_is_a_change_and_its_interval_ends(server: Ru
     assert (await server.get("/v1/checks/starleaf/F3"))["rooms"] == []
 
 
+async def test_a_check_that_the_new_box_does_not_have_has_ended(server: Running) -> None:
+    begin = server.collector.now() - 100 * MINUTE
+    one = full(0, {"F1": "open", "F3": "open"}, agent=server.agent, at=begin)
+    await server.post([one])
+    made = await server.enrol()
+    await server.post([full(0, {"F1": "open"}, agent=made.agent, at=begin + 5 * MINUTE)], token=made.token)
+    ends = []
+    for check in one.document["checks"]:
+        found = await server.get(f"/v1/rooms/Boardroom 4/checks/{check['id']}/history")
+        ends.append([(one["since"], one["until"]) for one in found["intervals"]])
+    assert ends == [[(begin, None)], [(begin, begin)]]
+
+
 async def test_gaps_are_seen_and_explained_by_loss_records(server: Running) -> None:
     first = full(0, {"F1": "open"}, agent=server.agent, at=server.collector.now())
     await server.post([first, same(5, first), same(9, first), loss(10, 6, 8, agent=server.agent)])

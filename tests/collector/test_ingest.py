@@ -208,6 +208,14 @@ async def test_too_many_uploads_are_told_to_wait(tmp_path: Path) -> None:
         assert server.collector.counts["refused_429_uploads"] == 1
 
 
+async def test_too_many_records_are_told_to_wait(tmp_path: Path) -> None:
+    async with running(tmp_path, records_per_s=0.01, records_burst=4) as server:
+        made = await server.enrol()
+        server.token, server.agent = made.token, made.agent
+        answers = [await server.post(records(server)) for _ in range(2)]
+        assert [status for status, _ in answers] == [200, 429]
+
+
 async def test_guessing_tokens_is_slowed_down(server: Running) -> None:
     statuses = [(await server.post([], token=f"guess {number}", body=b""))[0] for number in range(40)]
     assert statuses[0] == 401 and statuses[-1] == 429

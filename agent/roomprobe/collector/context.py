@@ -32,8 +32,10 @@ class Settings(Frozen, frozen=True, kw_only=True):
     secure: bool = False
     behind_proxy: bool = False
     keep: Keep = Keep()
-    uploads_per_s: float = 10.0
-    uploads_burst: float = 100.0
+    uploads_per_s: float = 20.0
+    uploads_burst: float = 200.0
+    records_per_s: float = 400.0  # a box promises 200 (docs/upload.md)
+    records_burst: float = 10_000.0
     body_s: float = 120.0  # the most seconds that the body of an upload may take
     chunk_s: float = 20.0  # the most seconds between two pieces of it
     most_connections: int = 4000
@@ -52,6 +54,7 @@ class Collector:
         self.parsers = ThreadPoolExecutor(2, thread_name_prefix="parse")
         self.parsing = asyncio.Semaphore(4)  # each may hold a whole unpacked upload
         self.uploads = Bucket(settings.uploads_per_s, settings.uploads_burst)
+        self.records = Bucket(settings.records_per_s, settings.records_burst)
         self.strangers = Bucket(1.0, 30.0)
         self.logins = Backoff()
         self.counts: Counter[str] = Counter()

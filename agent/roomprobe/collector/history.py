@@ -29,7 +29,8 @@ def timeline(
 ) -> list[Interval]:
     """The intervals of a "check" or a "service" that touch [start, end), in order. UnknownRoom."""
     rows = db.execute(
-        f"SELECT i.id, i.chain, i.subject, i.at, chain.top_at, agent.room, {_VALUE} FROM subject "
+        f"SELECT i.id, i.chain, i.subject, i.at, chain.top_at, chain.id = (SELECT a.chain FROM room JOIN agent a "
+        f"ON a.id = room.agent WHERE room.id = :room) AS now, {_VALUE} FROM subject "
         "JOIN agent ON agent.room = :room JOIN chain ON chain.agent = agent.id "
         "JOIN interval i ON i.chain = chain.id AND i.subject = subject.id "
         "WHERE subject.name = :name AND kind = :kind AND (:profile IS NULL OR subject.profile = :profile) "
@@ -49,7 +50,7 @@ def timeline(
             found[-1] = _interval(found[-1], finish)
         else:
             found.append(_made(row, begin, finish))
-    if found and rows[-1]["outcome"] is not None:
+    if found and rows[-1]["outcome"] is not None and rows[-1]["now"]:
         found[-1] = _interval(found[-1], None)
     return [one for one in found if one.since < end and (one.until is None or one.until >= start)]
 

@@ -36,6 +36,8 @@ async def runs(request: web.Request) -> web.Response:
         sent = _date(request)
         loop = asyncio.get_running_loop()
         records = await loop.run_in_executor(collector.parsers, _records, body, who, received, sent)
+    if wait := collector.records.take(who.uuid, collector.mono(), len(records)):
+        raise Refusal(429, "Too many records from this box.", word="429_records", retry_after=math.ceil(wait))
     try:
         stored = await collector.write(
             store.upload,

@@ -146,12 +146,14 @@ def rebuild(db: sqlite3.Connection, names: Names, chain: int, agent: int, low: i
 
 
 def _before(db: sqlite3.Connection, chain: int, seq: int) -> dict[int, Value]:
-    """What was said of every subject just before a number. (SQLite takes the other columns from the row of max.)"""
-    rows = db.execute(
-        "SELECT subject, outcome, confidence, reason, where_, at_least, kind, max(seq) FROM interval "
-        "JOIN subject ON subject.id = interval.subject WHERE chain = ? AND seq < ? GROUP BY subject",
-        (chain, seq),
-    )
+    """What was said of every subject just before a number."""
+    newest = db.execute("SELECT max(seq) FROM interval WHERE chain = ?", (chain,)).fetchone()[0]
+    select = "SELECT subject, outcome, confidence, reason, where_, at_least, kind"
+    source = "FROM interval JOIN subject ON subject.id = interval.subject WHERE chain = ?"
+    if newest is None or newest < seq:  # nearly always: what is so now, without the years before
+        rows = db.execute(f"{select} {source} AND last = 1", (chain,))
+    else:  # SQLite takes the other columns from the row of max
+        rows = db.execute(f"{select}, max(seq) {source} AND seq < ? GROUP BY subject", (chain, seq))
     return {row[0]: _sign(row[1:6], row[6]) for row in rows}
 
 
