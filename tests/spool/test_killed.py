@@ -1,6 +1,6 @@
 """kill -9 at random moments while runs come and go: what was kept is there afterwards, what was dropped is counted.
 
-Ten times; KILLS=50 in the environment for more.
+Ten times; ROOMPROBE_KILLS=50 in the environment for more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from roomprobe.wire.upload import Loss
 from tests.spool.helpers import drained, store
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("KILLS", "10"))
+KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
 
 
 def killed_after(directory: Path, seed: int, seconds: float) -> list[str]:
