@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import io
 import os
 import sys
@@ -35,6 +36,7 @@ Says whether the network at this jack lets the room system work, where it does n
   roomprobe config check         is the configuration right
   roomprobe codec                stand in for the codec that a room's touch controller talks to
   roomprobe enrol URL            attach this box to a collector
+  roomprobe collector            take the runs of many boxes and show what works in which room
   roomprobe demo                 a whole run against stand-ins on this machine
 
 Exit status of --once: 0 all that was tested works, 1 degraded, 2 broken, 3 cannot tell (or bad arguments or configuration)."""
@@ -152,6 +154,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "codec": ("Stands in for a Teamline 5141: listens on its ports, over IPv6, until Ctrl-C, and says who connects.",
               ("--interface", "--ports", "--port-offset", "--json", "--log")),
     "enrol": ("Attaches this box to a collector, with the link that `roomprobe collector enrol` printed there.", ("url",)),
+    "collector": ("Takes the runs of many boxes and shows what works in which room.", ()),  # collector/command.py knows more
     "demo": ("Starts stand-in far ends on this machine, makes one run against them and prints the report.", RUN),
 }  # fmt: skip
 
@@ -274,8 +277,24 @@ def _command(name: str, arguments: list[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise Usage(f'there is no command "{escape(name, 60)}"{hint}; the commands are {", ".join(COMMANDS)}')
+    if name == "collector":
+        return _collector(arguments)
     text, flags = COMMANDS[name]
     return _run(name, _parse(_parser(f"roomprobe {name}", flags, text), flags, arguments))
+
+
+def _collector(arguments: list[str]) -> int:
+    """An extra: found by its name, so that nothing else needs it."""
+    from roomprobe.config import ConfigError
+
+    try:
+        return int(importlib.import_module("roomprobe.collector.command").main(arguments))
+    except ConfigError as error:
+        return _failed(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "segno"):
+            raise
+        return _failed(f"the collector needs {error.name}, which is not installed; install roomprobe[collector].")
 
 
 def _run(name: str, parsed: argparse.Namespace) -> int:
