@@ -257,6 +257,36 @@ async def test_slow_bodies_and_slow_heads_are_cut(tmp_path: Path) -> None:
         assert server.collector.counts["refused_408_body"] == 1
 
 
+async def test_slow_boxes_do_not_hold_up_the_others(server: Running) -> None:
+    place = urlsplit(server.url)
+    slow = [await asyncio.open_connection(place.hostname, place.port) for _ in range(12)]
+    for _, writer in slow:
+        writer.write(head(server, 1000) + b"\x1f")
+    for _ in range(100):
+        if server.collector.held == 12:
+            break
+        await asyncio.sleep(0.02)
+    assert server.collector.held == 12
+    assert (await server.post(records(server)))[0] == 200
+    for _, writer in slow:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    for _ in range(100):
+        if server.collector.held == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert server.collector.held == 0
+
+
+async def test_what_is_held_at_once_is_bounded(tmp_path: Path) -> None:
+    async with running(tmp_path, most_held=50) as server:
+        made = await server.enrol()
+        server.token, server.agent = made.token, made.agent
+        assert (await server.post(records(server)))[0] == 503
+        assert server.collector.counts["refused_503_held"] == 1 and server.collector.held == 0
+
+
 async def test_more_connections_than_allowed_are_closed(tmp_path: Path) -> None:
     async with running(tmp_path, most_connections=3) as server:
         place = urlsplit(server.url)

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -182,6 +183,34 @@ async def test_for_the_network_it_makes_a_certificate_and_enrolment_carries_its_
     link = done.stdout.splitlines()[-1]
     token, _, pin = link.partition("#")[2].partition(".")
     assert re.fullmatch(r"[0-9a-f]{64}", pin) and len(token) == 43 and done.returncode == 0
+
+
+async def test_a_box_enrols_by_the_link_and_pushes_over_pinned_tls(tmp_path: Path) -> None:
+    from roomprobe import enrol as box
+
+    async with process(tmp_path, listen="0.0.0.0:0") as running:
+        url = f"https://127.0.0.1:{running.url.rpartition(':')[2]}"
+        done = await asyncio.to_thread(run, "enrol", "--state", str(tmp_path), "--room", "Lobby", "--url", url)
+        link = done.stdout.splitlines()[-1]
+        given = box.invitation(link)
+        made = await box.ask(given, "box")
+        assert made.room == "Lobby" and given.pin is not None
+        pinned = aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(bytes.fromhex(given.pin)))
+        async with aiohttp.ClientSession(connector=pinned) as http:
+            one = full(0, {"F1": "open"}, agent=made.agent)
+            assert (await post(http, url, made.token, [one]))[0] == 200
+        with pytest.raises(ConfigError, match="used before"):
+            await box.ask(given, "box")
+
+
+@pytest.mark.parametrize("family", ["127.0.0.1", "[::1]"])
+async def test_all_addresses_are_those_of_both_families(tmp_path: Path, family: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with process(tmp_path, listen=f"[::]:{port}"), aiohttp.ClientSession() as http:
+        async with http.get(f"https://{family}:{port}/healthz", ssl=False) as answer:
+            assert answer.status == 200
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     records_burst: float = 10_000.0
     body_s: float = 120.0  # the most seconds that the body of an upload may take
     chunk_s: float = 20.0  # the most seconds between two pieces of it
+    most_held: int = 128 << 20  # bytes of packed uploads that are in memory at once
     most_connections: int = 4000
 
 
@@ -57,6 +58,7 @@ class Collector:
         self.records = Bucket(settings.records_per_s, settings.records_burst)
         self.strangers = Bucket(1.0, 30.0)
         self.logins = Backoff()
+        self.held = 0
         self.counts: Counter[str] = Counter()
 
     def now(self) -> int:

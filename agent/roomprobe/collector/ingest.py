@@ -30,12 +30,14 @@ async def runs(request: web.Request) -> web.Response:
     _media(request)
     if wait := collector.uploads.take(who.uuid, collector.mono()):
         raise Refusal(429, "Too many uploads from this box.", word="429_uploads", retry_after=math.ceil(wait))
-    async with collector.parsing:
-        body = await _body(request, collector)
+    body = await _body(request, collector)
+    try:
         received = collector.now()
-        sent = _date(request)
-        loop = asyncio.get_running_loop()
-        records = await loop.run_in_executor(collector.parsers, _records, body, who, received, sent)
+        async with collector.parsing:
+            loop = asyncio.get_running_loop()
+            records = await loop.run_in_executor(collector.parsers, _records, body, who, received, _date(request))
+    finally:
+        collector.held -= len(body)
     if wait := collector.records.take(who.uuid, collector.mono(), len(records)):
         raise Refusal(429, "Too many records from this box.", word="429_records", retry_after=math.ceil(wait))
     try:
@@ -73,7 +75,10 @@ def _media(request: web.Request) -> None:
 
 
 async def _body(request: web.Request, collector: Collector) -> bytes:
-    """The raw body; refused while it comes when it grows too large or comes too slowly."""
+    """The raw body; refused while it comes when it grows too large or comes too slowly, or when too many come at once.
+
+    Its length stays added to `collector.held` until the caller takes it off.
+    """
     parts: list[bytes] = []
     size = 0
     settings = collector.settings
@@ -83,13 +88,20 @@ async def _body(request: web.Request, collector: Collector) -> bytes:
                 async with asyncio.timeout(settings.chunk_s):
                     part = await request.content.readany()
                 if not part:
-                    return b"".join(parts)
+                    body = b"".join(parts)
+                    size = 0
+                    return body
                 size += len(part)
+                collector.held += len(part)
                 if size > upload.MOST_COMPRESSED:
                     raise Refusal(413, f"At most {upload.MOST_COMPRESSED} bytes of gzip.", word="413_compressed")
+                if collector.held > settings.most_held:
+                    raise Refusal(503, "Too many uploads at once.", word="503_held", retry_after=5)
                 parts.append(part)
     except TimeoutError:
         raise Refusal(408, "The body came too slowly.", word="408_body", headers={"Connection": "close"}) from None
+    finally:
+        collector.held -= size
 
 
 def _records(body: bytes, who: auth.Who, received: int, sent: int | None) -> list[Prepared]:

@@ -112,7 +112,8 @@ async def listening(serve: Serve, collector: Collector, context: ssl.SSLContext 
     try:
         server = await loop.create_server(
             connections.factory(runner.server),
-            serve.address,
+            # asyncio keeps IPv4 out of "::", and whoever says all addresses means both families
+            ["::", "0.0.0.0"] if serve.address == "::" else serve.address,
             serve.port,
             ssl=context,
             backlog=512,
