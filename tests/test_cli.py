@@ -51,7 +51,8 @@ MISTAKES: list[tuple[tuple[str | bytes, ...], str]] = [
     (("--org", "acme", "plan"), '"plan" is not an argument of roomprobe; a command comes first: roomprobe plan.'),
     (
         ("pln",),
-        'there is no command "pln" (did you mean plan?); the commands are plan, profiles, explain, config, codec, enrol, collector, demo.',
+        'there is no command "pln" (did you mean plan?); the commands are plan, profiles, explain, config, codec, run, '
+        "status, enrol, collector, demo.",
     ),
     (("--once", "--timeout", "0"), "argument --timeout: must be a number of seconds from 1 to 600."),
     (("--once", "--timeout", "nan"), "argument --timeout: must be a number of seconds from 1 to 600."),

@@ -25,6 +25,7 @@ SOCKETS = {"socket", "ssl", "select", "selectors", "socketserver"}
 MAY_USE_SOCKETS = {
     "roomprobe.collector": "serves HTTP and HTTPS to boxes and people",
     "roomprobe.config": "reads a CA file, to refuse a bad one before anything is sent",
+    "roomprobe.daemon.notify": "tells systemd that it is alive",
     "roomprobe.demo": "plays the far ends on loopback",
     "roomprobe.farend": "plays far ends",
     "roomprobe.host": "asks the kernel for this box's interfaces, addresses and routes",

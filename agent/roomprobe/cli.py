@@ -35,6 +35,7 @@ Says whether the network at this jack lets the room system work, where it does n
   roomprobe explain ROW          everything about one row, in plain words
   roomprobe config check         is the configuration right
   roomprobe codec                stand in for the codec that a room's touch controller talks to
+  roomprobe run                  judge it again and again, as a service does; roomprobe status asks how it stands
   roomprobe enrol URL            attach this box to a collector
   roomprobe collector            take the runs of many boxes and show what works in which room
   roomprobe demo                 a whole run against stand-ins on this machine
@@ -153,6 +154,9 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "config": ("Reads the configuration and the profiles and says whether they are right.", ("check", "--config")),
     "codec": ("Stands in for a Teamline 5141: listens on its ports, over IPv6, until Ctrl-C, and says who connects.",
               ("--interface", "--ports", "--port-offset", "--json", "--log")),
+    "run": ("Judges the network on a schedule until it is told to stop; what systemd starts.",
+            ("--profile", "--org", "--domain", "--room", "--interface", "--config", "--only", "--opt-in", *LINK, "--timeout")),
+    "status": ("Asks the running daemon what it last found and how it is doing.", ("--json",)),
     "enrol": ("Attaches this box to a collector, with the link that `roomprobe collector enrol` printed there.", ("url",)),
     "collector": ("Takes the runs of many boxes and shows what works in which room.", ()),  # collector/command.py knows more
     "demo": ("Starts stand-in far ends on this machine, makes one run against them and prints the report.", RUN),
@@ -318,6 +322,14 @@ def _run(name: str, parsed: argparse.Namespace) -> int:
             from roomprobe.farend import codec
 
             return codec.main(options)
+        if name == "run":
+            from roomprobe.daemon import run
+
+            return run.main(options)
+        if name == "status":
+            from roomprobe.daemon import status
+
+            return status.main(options)
         if name == "enrol":
             from roomprobe import enrol
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Options:
     """Every flag. None or an empty tuple: not given, so the configuration decides (`config.with_options`).
 
-    `command` is once, plan, profiles, explain, config, codec, enrol or demo. `timeout` bounds the whole run, in seconds.
+    `command` is once, plan, profiles, explain, config, codec, run, status, enrol or demo. `timeout` bounds the whole run, in seconds.
     `row` belongs to explain, `url` to enrol, `daily` to plan. `hold`: seconds that the controller link is held idle, None for its default;
     `port_offset` is added to the ports of the controller link; `ports` (some of the five) and `log` belong to codec.
     """

@@ -55,6 +55,7 @@ class Schedule:
         self.asked: dict[str, Asked] = dict(asked or {})
         self._full_at = now
         self._quick_from = now + quick_s
+        self._confirm_from = now
         self._network_at = math.inf
         self._network_last = -math.inf
         self._quick: dict[str, float] = {}
@@ -114,8 +115,10 @@ class Schedule:
     def begun(self, sweep: Sweep, checks: Iterable[Check], now: float) -> None:
         """The sweep begins and asks these checks: their intervals count from here, whatever becomes of it."""
         self.running = sweep
-        self.asked.update({key(c): Asked(at=now, interval_s=c.min_interval_s) for c in checks})
+        asked = {key(c): Asked(at=now, interval_s=c.min_interval_s) for c in checks}
+        self.asked.update(asked)
         self._quick_from = now + self.quick_s
+        self._confirm_from = now if asked else self._quick_from  # one that can ask nothing must not come again at once
         if sweep.kind == "full":
             self._full_at = now + self.full_s
         if sweep.kind in ("full", "network"):
@@ -139,7 +142,8 @@ class Schedule:
 
     def _confirm_at(self) -> float:
         """As soon as one of the doubted rows may be asked."""
-        return min((self._free_at(row, s) for row, s in self._doubted.items()), default=math.inf)
+        free = min((self._free_at(row, s) for row, s in self._doubted.items()), default=math.inf)
+        return max(self._confirm_from, free)
 
     def _quick_at(self) -> float:
         """As soon as one of the rows may be asked; never when a full sweep comes soon after."""
