@@ -118,8 +118,9 @@ async def test_losses_are_counted_by_reason(server: Running) -> None:
     first = full(0, {"F1": "open"}, agent=server.agent)
     await server.post([first, same(9, first), loss(10, 1, 8, agent=server.agent)])
     found = await scrape(server)
-    assert found["roomprobe_lost_runs"] == {("spool-full",): 8.0}
-    assert found["roomprobe_loss_records"] == {("spool-full",): 1.0}
+    assert found["roomprobe_lost_runs"]["spool-full",] == 8.0
+    assert found["roomprobe_loss_records"]["spool-full",] == 1.0
+    assert found["roomprobe_loss_records"]["rejected",] == 0.0
 
 
 async def test_ten_rooms_make_as_many_series_as_the_page_says(server: Running) -> None:

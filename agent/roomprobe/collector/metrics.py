@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from roomprobe import __version__
 from roomprobe.collector.prepare import BUCKET_MS
 from roomprobe.collector.queries import FLEET, SILENT, counters
+from roomprobe.wire.upload import LossReason
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # More than any profile has; one box that makes names up must not fill the monitoring of all rooms.
@@ -52,7 +54,7 @@ def _collector(lines: list[str], db: sqlite3.Connection, totals: Mapping[str, in
         ({"result": name}, totals.get(f"records_{name}", 0)) for name in ("stored", "repeated")
     ])  # fmt: skip
     _one(lines, "roomprobe_collector_uploads_total", "counter", "Uploads that were stored.", totals.get("uploads", 0))
-    refused = {("503", "store"): 0}  # there from the start, so that the first one is an increase
+    refused = {("503", "store"): 0}  # there from the start: the first one is an increase
     refused |= {(k[8:11], k[12:]): v for k, v in sorted(totals.items()) if k.startswith("refused_")}
     _family(lines, "roomprobe_collector_refused_total", "counter", "Requests refused, by status and why.", [
         ({"status": status, "why": why}, value) for (status, why), value in refused.items()
@@ -65,12 +67,16 @@ def _collector(lines: list[str], db: sqlite3.Connection, totals: Mapping[str, in
     disk = os.statvfs(os.path.dirname(db.execute("PRAGMA database_list").fetchone()[2]))  # noqa: PTH120
     free = disk.f_bavail * disk.f_frsize
     _one(lines, "roomprobe_collector_disk_free_bytes", "gauge", "Room left on the disk of the store.", free)
-    lost = db.execute("SELECT reason, count(*), coalesce(sum(count), 0) FROM loss GROUP BY 1 ORDER BY 1").fetchall()
+    lost = dict.fromkeys(get_args(LossReason), (0, 0))  # as above
+    lost |= {
+        row[0]: (row[1], row[2])
+        for row in db.execute("SELECT reason, count(*), coalesce(sum(count), 0) FROM loss GROUP BY 1 ORDER BY 1")
+    }
     _family(lines, "roomprobe_lost_runs", "gauge", "Runs that will never come, by the kept loss records that count them.", [
-        ({"reason": row[0]}, row[2]) for row in lost
+        ({"reason": reason}, runs) for reason, (_, runs) in lost.items()
     ])  # fmt: skip
     _family(lines, "roomprobe_loss_records", "gauge", "Loss records kept; those without a count are in here alone.", [
-        ({"reason": row[0]}, row[1]) for row in lost
+        ({"reason": reason}, records) for reason, (records, _) in lost.items()
     ])  # fmt: skip
     _family(lines, "roomprobe_exporter_events_total", "counter", "What the exporters did with what they had to send.", [
         ({"exporter": name, "result": result}, totals[f"export_{name}_{result}"])
