@@ -30,7 +30,7 @@ async def filled(server: Running) -> int:
         server.token,
         [("open", "full"), ("filtered/path-ends", "broken"), ("open", "full")],
     )
-    lobby = await server.enrol("Lobby", site="Cambridge", org="acme")
+    lobby = await server.enrol("Lobby", site="Oxford", org="Umbrella")
     await send(server, begin, lobby.agent, lobby.token, [("open", "full"), ("filtered/path-ends", "broken")])
     await server.collector.write(people.mint, server.collector.now(), "Attic", minutes=5)
     return begin
@@ -171,10 +171,12 @@ async def test_the_fleet_is_sorted_filtered_and_paged(server: Running) -> None:
     for question, names in (
         ({"state": "silent"}, ["Attic"]),
         ({"state": "full"}, ["Boardroom 4"]),
+        ({"silent": 1}, ["Attic"]),
+        ({"silent": 0}, ["Lobby", "Boardroom 4"]),
         ({"q": "lob"}, ["Lobby"]),
-        ({"q": "ACME"}, ["Lobby"]),
+        ({"q": "UMBRELLA"}, ["Lobby"]),
         ({"q": "%"}, []),
-        ({"site": "Cambridge"}, ["Lobby"]),
+        ({"site": "Oxford"}, ["Lobby"]),
         ({"size": 1, "page": 2}, ["Attic"]),
         ({"size": 1, "page": 9}, []),
     ):

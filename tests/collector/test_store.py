@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from roomprobe.collector import database, history, queries, retention, store
+from roomprobe.collector import boxes, database, history, ledger, people, queries, retention, store
 from roomprobe.collector.database import open_to_read, open_to_write
 from roomprobe.collector.intervals import Names
 from roomprobe.collector.retention import DAY_MS, Keep, let_go
@@ -220,7 +220,7 @@ def test_queries_of_an_empty_store(tmp_path: Path) -> None:
     assert queries.fleet(db, BEGIN).rooms == () and queries.fleet(db, BEGIN).pages == 1
     assert queries.summary(db, BEGIN).total == 0
     assert history.changes(db) == []
-    with pytest.raises(queries.UnknownRoom):
+    with pytest.raises(boxes.UnknownRoom):
         queries.room(db, BEGIN, "x")
     assert queries.document(db, "x") is None and queries.room_of_run(db, "x") is None
     db.close()
@@ -232,3 +232,22 @@ def test_a_room_whose_document_never_came_is_unknown_not_healthy() -> None:
     db.row_factory = sqlite3.Row
     (room,) = queries.fleet(db, RECEIVED + STEP).rooms
     assert (room.state, room.services, room.silent) == ("unknown", (), False)
+
+
+def test_what_was_handed_out_is_listed_without_its_secret() -> None:
+    db = fresh()
+    db.row_factory = sqlite3.Row
+    _, link = people.share(db, BEGIN, name="Boardroom 4", label="firewall team", days=7)
+    _, token = people.api_token(db, BEGIN, "prometheus")
+    (share,), (given,) = ledger.shares(db), ledger.api_tokens(db)
+    assert (share.label, share.room, share.expires) == ("firewall team", "Boardroom 4", BEGIN + 7 * DAY_MS)
+    assert (given.label, given.room, given.revoked) == ("prometheus", None, None)
+    said = str([share, given, *ledger.audit(db)])
+    assert link not in said and token not in said and "share link 1 for Boardroom 4" in said
+
+
+def test_site_and_organisation_come_from_the_box_when_enrolment_said_none() -> None:
+    db, known = fresh(), Names()
+    db.execute("UPDATE room SET org = 'told'")
+    put(db, known, [full(0, {"F1": "open"})])
+    assert db.execute("SELECT site, org FROM room").fetchone() == ("Cambridge", "told")

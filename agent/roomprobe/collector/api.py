@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from roomprobe import __version__
-from roomprobe.collector import across, history, metrics, queries, views
+from roomprobe.collector import across, boxes, history, metrics, queries, views
 from roomprobe.collector.context import COLLECTOR
 from roomprobe.collector.openapi import document
 from roomprobe.collector.problems import Refusal
@@ -31,6 +31,7 @@ async def rooms(request: web.Request) -> web.Response:
         collector.now(),
         q=_text(request, "q"),
         state=state,
+        silent={0: False, 1: True}.get(_whole(request, "silent", 2, 0, 2)),
         site=_text(request, "site"),
         page=_whole(request, "page", 1, 1, 1_000_000),
         size=_whole(request, "size", queries.PAGE, 1, queries.MOST_PAGE),
@@ -67,7 +68,7 @@ async def runs(request: web.Request) -> web.Response:
 async def run(request: web.Request) -> web.Response:
     """The report behind a run of a room."""
     collector = request.app[COLLECTOR]
-    number = await _of_room(request, queries.room_id, request.match_info["room"])
+    number = await _of_room(request, boxes.room_id, request.match_info["room"])
     name = request.match_info["run"]
     if await collector.reader.ask(queries.room_of_run, name) != number:
         raise Refusal(404, "This room has no such run, or it is no longer kept.", word="404_run")
@@ -116,7 +117,7 @@ async def service_history(request: web.Request) -> web.Response:
 
 async def evidence(request: web.Request) -> web.Response:
     """What was seen when an interval of a room began."""
-    number = await _of_room(request, queries.room_id, request.match_info["room"])
+    number = await _of_room(request, boxes.room_id, request.match_info["room"])
     interval = request.match_info["interval"]
     found = await request.app[COLLECTOR].reader.ask(history.evidence, int(interval[:18]))
     if found is None or found[0] != number:
@@ -211,7 +212,7 @@ def _cursor(request: web.Request) -> tuple[int, int] | None:
 async def _of_room(request: web.Request, query: Callable[..., Any], *values: Any, **more: Any) -> Any:
     try:
         return await request.app[COLLECTOR].reader.ask(query, *values, **more)
-    except queries.UnknownRoom:
+    except boxes.UnknownRoom:
         raise Refusal(404, "There is no room with this name.", word="404_room") from None
 
 

@@ -10,8 +10,9 @@ import sqlite3
 import zlib
 from typing import Any
 
+from roomprobe.collector.boxes import room_id
 from roomprobe.collector.prepare import BUCKET_MS
-from roomprobe.collector.queries import MOST_PAGE, UnknownRoom, room_id
+from roomprobe.collector.queries import MOST_PAGE
 from roomprobe.collector.views import Change, Interval, Point, Said
 
 _VALUE = "outcome, confidence, reason, where_, at_least, sentence"
@@ -128,6 +129,18 @@ def changes(
     return found
 
 
+def change(db: sqlite3.Connection, chain: int, subject: int, seq: int) -> Change | None:
+    """The change that an interval began with; None when there is no such interval (any more), or nothing changed by it."""
+    row = db.execute(
+        f"SELECT i.id, i.chain, i.subject, i.seq, i.at, {_VALUE}, kind, profile, row, subject.name, room.name AS room, "
+        "room.id AS room_id FROM interval i JOIN subject ON subject.id = i.subject JOIN chain ON chain.id = i.chain "
+        "JOIN agent ON agent.id = chain.agent JOIN room ON room.id = agent.room "
+        "WHERE i.chain = ? AND i.subject = ? AND i.seq = ?",
+        (chain, subject, seq),
+    ).fetchone()
+    return None if row is None else _change(db, row)
+
+
 def evidence(db: sqlite3.Connection, interval: int) -> tuple[int, dict[str, Any] | None] | None:
     """(room's number, what was seen when an interval began) or None for no such interval. The evidence is None when the
     document of that change never came."""
@@ -210,6 +223,3 @@ def _change(db: sqlite3.Connection, row: sqlite3.Row) -> Change | None:
 
 def _key(said: Said | None) -> tuple[str | None, ...] | None:
     return None if said is None else (said.outcome, said.reason, said.where, said.at_least)
-
-
-__all__ = ["UnknownRoom", "changes", "evidence", "series", "timeline"]

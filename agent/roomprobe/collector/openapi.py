@@ -19,6 +19,7 @@ _TIMES = ("from", "to")
 PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "q": ("A part of the room's name, site or organisation.", {"type": "string", "maxLength": 512}),
     "state": ("Only rooms in this state.", {"enum": list(queries.STATES)}),
+    "silent": ("1: only silent rooms; 0: only the others.", {"type": "integer", "minimum": 0, "maximum": 1}),
     "site": ("Only rooms of this site.", {"type": "string", "maxLength": 512}),
     "page": ("Which page, from 1.", {"type": "integer", "minimum": 1, "default": 1}),
     "size": (
@@ -36,7 +37,7 @@ PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
 # path → summary, answer, query parameters
 READS: dict[str, tuple[str, type, tuple[str, ...]]] = {
     "/v1/summary": ("How many rooms are in which state", views.Summary, ()),
-    "/v1/rooms": ("The fleet, the worst first", views.Rooms, ("q", "state", "site", *_PAGE)),
+    "/v1/rooms": ("The fleet, the worst first", views.Rooms, ("q", "state", "silent", "site", *_PAGE)),
     "/v1/rooms/{room}": ("One room with its newest report", views.RoomPage, ()),
     "/v1/rooms/{room}/runs": ("The stored runs of a room", views.Runs, ("limit", "before")),
     "/v1/rooms/{room}/runs/{run}": ("The report behind a run", views.Document, ()),

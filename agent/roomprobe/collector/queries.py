@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from typing import Any
 
+from roomprobe.collector.boxes import UnknownRoom, agents, gaps, losses, room_id
 from roomprobe.collector.prepare import unpack
-from roomprobe.collector.views import Agent, Document, Gap, Loss, Room, RoomPage, Rooms, Run, Service, Summary
+from roomprobe.collector.views import Document, Room, RoomPage, Rooms, Run, Service, Summary
 
 PAGE = 100
 MOST_PAGE = 500
@@ -30,16 +30,13 @@ STATE = _STATE.format(
 _WORST = _STATE.format(silent="25", else_="CASE WHEN agent.rank < 0 THEN 10 ELSE agent.rank * 10 END")
 
 
-class UnknownRoom(LookupError):
-    """No room has this name."""
-
-
 def fleet(
     db: sqlite3.Connection,
     now: int,
     *,
     q: str | None = None,
     state: str | None = None,
+    silent: bool | None = None,
     site: str | None = None,
     page: int = 1,
     size: int = PAGE,
@@ -52,6 +49,8 @@ def fleet(
         )
     if state:
         filters.append(f"{STATE} = :state")
+    if silent is not None:
+        filters.append(SILENT if silent else f"NOT {SILENT}")
     if site:
         filters.append("room.site = :site")
     where = " AND ".join(filters)
@@ -92,55 +91,6 @@ def room(db: sqlite3.Connection, now: int, name: str) -> RoomPage:
         document_run=str(uuid.UUID(bytes=newest["id"])) if newest and newest["id"] else None,
         document_at=newest["at"] if newest else None,
     )
-
-
-def room_id(db: sqlite3.Connection, name: str) -> int:
-    """A room's number. UnknownRoom."""
-    row = db.execute("SELECT id FROM room WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        raise UnknownRoom(name)
-    return int(row[0])
-
-
-def agents(db: sqlite3.Connection, name: str) -> list[Agent]:
-    """The boxes of a room, the newest first."""
-    rows = db.execute(
-        "SELECT uuid AS agent, hostname, enrolled, revoked, last_seen, chain.version FROM agent "
-        "LEFT JOIN chain ON chain.id = agent.chain WHERE agent.room = ? ORDER BY agent.id DESC",
-        (room_id(db, name),),
-    )
-    return [Agent(**dict(row)) for row in rows]
-
-
-def losses(db: sqlite3.Connection, name: str, limit: int = 100) -> list[Loss]:
-    """The loss records of a room, the newest first."""
-    rows = db.execute(
-        "SELECT uuid AS agent, lower(hex(epoch)) AS epoch, seq, lower(hex(of)) AS of, first, last, count, since, until, reason, "
-        "received FROM loss JOIN chain ON chain.id = loss.chain JOIN agent ON agent.id = chain.agent "
-        "WHERE agent.room = ? ORDER BY loss.id DESC LIMIT ?",
-        (room_id(db, name), limit),
-    )
-    return [Loss(**{**dict(row), "of": row["of"] or None}) for row in rows]
-
-
-def gaps(db: sqlite3.Connection, name: str, limit: int = 100) -> list[Gap]:
-    """Numbers that did not come, between those that did (and before the first), the newest first."""
-    rows = db.execute(
-        "SELECT * FROM (SELECT span.chain, uuid, epoch, lag(last, 1, -1) OVER (PARTITION BY span.chain ORDER BY first) + 1 AS low, "
-        "first - 1 AS high FROM agent JOIN chain ON chain.agent = agent.id JOIN span ON span.chain = chain.id "
-        "WHERE agent.room = ?) WHERE low <= high ORDER BY chain DESC, low DESC LIMIT ?",
-        (room_id(db, name), limit),
-    ).fetchall()
-    return [
-        Gap(
-            agent=row["uuid"],
-            epoch=row["epoch"].hex(),
-            first=row["low"],
-            last=row["high"],
-            explained=_explained(db, row["uuid"], row["epoch"], row["low"], row["high"]),
-        )
-        for row in rows
-    ]
 
 
 def runs(db: sqlite3.Connection, name: str, *, limit: int = PAGE, before: tuple[int, int] | None = None) -> list[Run]:
@@ -286,16 +236,3 @@ def _run(row: sqlite3.Row) -> Run:
         trigger=row["trigger_"],
         duration_ms=row["duration_ms"],
     )
-
-
-def _explained(db: sqlite3.Connection, agent: str, epoch: bytes, low: int, high: int) -> bool:
-    rows: list[Any] = db.execute(
-        "SELECT loss.first, coalesce(loss.last, 1 << 62) FROM loss JOIN chain ON chain.id = loss.chain "
-        "JOIN agent ON agent.id = chain.agent WHERE agent.uuid = ? AND coalesce(of, epoch) = ? AND loss.first IS NOT NULL "
-        "AND loss.first <= ? ORDER BY loss.first",
-        (agent, epoch, high),
-    ).fetchall()
-    for first, last in rows:
-        if first <= low <= last:
-            low = last + 1
-    return low > high

@@ -248,3 +248,22 @@ class Health(Frozen, frozen=True, kw_only=True):
 
     status: str
     version: str
+
+
+class Given(Frozen, frozen=True, kw_only=True):
+    """A share link or an API token that was handed out; the secret itself is nowhere. `room` None: the whole fleet."""
+
+    id: int
+    label: str
+    room: str | None
+    created: int
+    expires: int | None
+    revoked: int | None
+
+
+class Note(Frozen, frozen=True, kw_only=True):
+    """A line of the audit trail."""
+
+    at: int
+    who: str
+    what: str
