@@ -244,10 +244,3 @@ def test_what_was_handed_out_is_listed_without_its_secret() -> None:
     assert (given.label, given.room, given.revoked) == ("prometheus", None, None)
     said = str([share, given, *ledger.audit(db)])
     assert link not in said and token not in said and "share link 1 for Boardroom 4" in said
-
-
-def test_site_and_organisation_come_from_the_box_when_enrolment_said_none() -> None:
-    db, known = fresh(), Names()
-    db.execute("UPDATE room SET org = 'told'")
-    put(db, known, [full(0, {"F1": "open"})])
-    assert db.execute("SELECT site, org FROM room").fetchone() == ("Cambridge", "told")

@@ -21,7 +21,6 @@ BUCKET_MS = 300_000
 CLOCK_SLACK_MS = 300_000
 MOST_SUBJECTS = 2_000  # services and checks of one document
 MOST_MS = 10**9
-MOST_PLACE = 200  # characters of a site or an organisation
 MOST_NAME = 512  # characters of an id that the store indexes
 
 # kind, profile, row, name, outcome, confidence, reason, where, at_least
@@ -52,8 +51,6 @@ class Prepared(Frozen, frozen=True, kw_only=True):
     trigger: str = ""
     duration_ms: int = 0
     version: str | None = None
-    site: str | None = None
-    org: str | None = None
     content: Content | None = None
     document: bytes | None = None
     numbers: tuple[tuple[str, int], ...] = ()
@@ -90,8 +87,6 @@ def prepare(record: Record, *, received: int, sent: int | None, enrolled: int) -
         **common,
         full=True,
         version=document["agent"]["version"],
-        site=(document["site"]["site"] or "")[:MOST_PLACE] or None,
-        org=(document["site"]["org"] or "")[:MOST_PLACE] or None,
         content=_content(document),
         document=pack(document),
         numbers=_numbers({c["id"]: c["rtt_ms"] for c in document["checks"] if c["rtt_ms"] is not None}),

@@ -132,12 +132,6 @@ def _insert(db: sqlite3.Connection, names: Names, agent: int, chain: int, record
     )
     if record.version is not None:
         db.execute("UPDATE chain SET version = ? WHERE id = ? AND doc = ?", (record.version, chain, record.seq))
-        # Enrolment may have said neither; the box's own configuration often does.
-        db.execute(
-            "UPDATE room SET site = coalesce(site, ?), org = coalesce(org, ?) WHERE (site IS NULL OR org IS NULL) "
-            "AND id = (SELECT room FROM agent WHERE id = ?)",
-            (record.site, record.org, agent),
-        )
     db.executemany(
         "INSERT INTO aggregate (agent, bucket, series, n, sum, least, most) VALUES (?, ?, ?, 1, ?, ?, ?) "
         "ON CONFLICT (agent, bucket, series) DO UPDATE SET n = n + 1, sum = sum + excluded.sum, "
