@@ -65,6 +65,16 @@ def test_a_doubt_is_confirmed_at_once_or_as_soon_as_the_interval_allows() -> Non
     assert found is not None and (found[0].kind, found[1]) == ("confirm", ["B"])
 
 
+def test_a_confirm_sweep_that_can_ask_nothing_does_not_come_again_at_once() -> None:
+    schedule = Schedule(300, 30, 0.0)
+    run(schedule, 0.0, {key(OFTEN): 0})
+    sweep = schedule.next(0.0)
+    assert sweep is not None and sweep.kind == "confirm"
+    schedule.begun(sweep, (), 0.0)  # the cable is out
+    schedule.ended({key(OFTEN): 0})
+    assert schedule.next(29.9) is None and schedule.when() == ("confirm", 30.0)
+
+
 def test_names_are_asked_with_the_rows_that_need_them_and_only_when_due() -> None:
     schedule = Schedule(300, 30, 0.0)
     sweep = Sweep(kind="quick", rows=frozenset({key(OFTEN)}))

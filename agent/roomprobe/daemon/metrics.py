@@ -40,10 +40,10 @@ class Metrics:
 
     async def listen(self, address: str) -> None:
         """Serves at this address and no other; "off" for none. When it cannot, `trouble` says so, and the daemon goes on without."""
+        self.trouble = None
         if address == self._address:
             return
         await self.close()
-        self.trouble = None
         if address == OFF:
             return
         host, _, port = address.rpartition(":")
@@ -52,7 +52,7 @@ class Metrics:
                 self._client, host.strip("[]"), int(port), limit=MOST_REQUEST, backlog=MOST_CLIENTS
             )
         except OSError as error:
-            self.trouble = f"[daemon] metrics: {address} cannot be listened on ({error.strerror})."
+            self.trouble = f"[daemon] metrics: {address} cannot be listened on ({os.strerror(error.errno or 0)})."
             return
         self._address = address
 
