@@ -18,6 +18,7 @@ from roomprobe.wire import upload
 from roomprobe.wire.upload import Record
 
 PASSWORD = "a long enough password"
+STRETCHED = tokens.stretch(PASSWORD)
 
 
 class Running:
@@ -81,5 +82,5 @@ async def server(tmp_path: Path) -> AsyncIterator[Running]:
         made = await found.enrol()
         found.token, found.agent = made.token, made.agent
         _, found.reader = await found.collector.write(people.api_token, found.collector.now(), "tests")
-        await found.collector.write(people.set_password, found.collector.now(), tokens.stretch(PASSWORD))
+        await found.collector.write(people.set_password, found.collector.now(), STRETCHED)
         yield found

@@ -254,7 +254,10 @@ async def test_slow_bodies_and_slow_heads_are_cut(tmp_path: Path) -> None:
         assert b" 408 " in (await raw(server, head(server, 100) + b"\x1f"))[:20]
         assert await raw(server, b"GET /healthz HTTP/1.1\r\nHost:") == b""
         assert await raw(server, b"") == b""
-        assert server.collector.counts["refused_408_body"] == 1
+        for path in ("/v1/enrol", "/login"):
+            form = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n"
+            assert b" 408 " in (await raw(server, form.encode() + b"pass"))[:20]
+        assert server.collector.counts["refused_408_body"] == 3
 
 
 async def test_slow_boxes_do_not_hold_up_the_others(server: Running) -> None:

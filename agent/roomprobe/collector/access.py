@@ -141,13 +141,10 @@ async def end_share(request: web.Request) -> web.Response:
 
 async def _small(request: web.Request) -> bytes:
     collector = request.app[COLLECTOR]
-    try:
-        async with asyncio.timeout(collector.settings.chunk_s):
-            body = await request.content.read(MOST_FORM + 1)
-            while len(body) <= MOST_FORM and (more := await request.content.read(MOST_FORM + 1)):
-                body += more
-    except TimeoutError:
-        raise Refusal(408, "The body came too slowly.", word="408_body", headers={"Connection": "close"}) from None
+    async with asyncio.timeout(collector.settings.chunk_s):
+        body = await request.content.read(MOST_FORM + 1)
+        while len(body) <= MOST_FORM and (more := await request.content.read(MOST_FORM + 1)):
+            body += more
     if len(body) > MOST_FORM:
         raise Refusal(413, f"At most {MOST_FORM} bytes.", word="413_form")
     return body
@@ -158,11 +155,8 @@ async def _form(request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise Refusal(415, "Send application/x-www-form-urlencoded.", word="415_form")
     collector = request.app[COLLECTOR]
-    try:
-        async with asyncio.timeout(collector.settings.chunk_s):
-            return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-    except TimeoutError:
-        raise Refusal(408, "The body came too slowly.", word="408_body", headers={"Connection": "close"}) from None
+    async with asyncio.timeout(collector.settings.chunk_s):
+        return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 def _inside(onward: str) -> str:

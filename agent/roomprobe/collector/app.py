@@ -75,6 +75,8 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         refusal = Refusal(error.status, detail.get(error.status, f"{error.reason}."))
         if isinstance(error, web.HTTPMethodNotAllowed):
             refusal.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    except TimeoutError:
+        refusal = Refusal(408, "The body came too slowly.", word="408_body", headers={"Connection": "close"})
     except (asyncio.CancelledError, ConnectionError):
         raise  # whoever asked has gone
     except Exception:

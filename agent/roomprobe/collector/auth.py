@@ -5,6 +5,7 @@ A session (cookie) may do all; an API token and a share link may only read, a sh
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import sqlite3
@@ -129,7 +130,8 @@ async def _may(request: web.Request, collector: Collector, found: Who, access: A
         check_origin(request)
         given = request.headers.get("X-CSRF-Token")
         if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-            given = str((await request.post()).get("csrf", ""))
+            async with asyncio.timeout(collector.settings.chunk_s):
+                given = str((await request.post()).get("csrf", ""))
         if given is None or not tokens.equal(given, found.csrf):
             raise Refusal(403, "The form is too old; load its page again.", word="403_csrf")
     elif found.kind == "share" and found.room is not None:

@@ -98,8 +98,6 @@ async def _body(request: web.Request, collector: Collector) -> bytes:
                 if collector.held > settings.most_held:
                     raise Refusal(503, "Too many uploads at once.", word="503_held", retry_after=5)
                 parts.append(part)
-    except TimeoutError:
-        raise Refusal(408, "The body came too slowly.", word="408_body", headers={"Connection": "close"}) from None
     finally:
         collector.held -= size
 
