@@ -9,7 +9,11 @@ from __future__ import annotations
 import sqlite3
 import uuid
 
-from roomprobe.collector.boxes import UnknownRoom, agents, gaps, losses, room_id
+from roomprobe.collector.boxes import UnknownRoom as UnknownRoom
+from roomprobe.collector.boxes import agents as agents
+from roomprobe.collector.boxes import gaps as gaps
+from roomprobe.collector.boxes import losses as losses
+from roomprobe.collector.boxes import room_id as room_id
 from roomprobe.collector.prepare import unpack
 from roomprobe.collector.views import Document, Room, RoomPage, Rooms, Run, Service, Summary
 
