@@ -66,7 +66,7 @@ async def login(request: web.Request) -> web.Response:
             raise Refusal(401, "The password is not right.", word="401_login")
     collector.logins.succeeded(place)
     made = await collector.write(people.open_session, collector.now(), place)
-    response = web.Response(status=303, headers={"Location": _inside(form.get("next", "/"))})
+    response = web.Response(status=303, headers={"Location": inside(form.get("next", "/"))})
     auth.set_cookie(request, response, auth.cookie_name(request), made, people.SESSION_MS // 1000)
     return response
 
@@ -78,7 +78,7 @@ def _patience(collector: Collector, place: str) -> None:
 
 async def login_page(request: web.Request) -> web.Response:
     """A form with one field; the dashboard puts its own in this place."""
-    onward = html.escape(_inside(request.query.get("next", "/")), quote=True)
+    onward = html.escape(inside(request.query.get("next", "/")), quote=True)
     body = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>roomprobe: log in</title>'
         f'<h1>roomprobe</h1><form method="post" action="/login"><input type="hidden" name="next" value="{onward}">'
@@ -159,7 +159,7 @@ async def _form(request: web.Request) -> dict[str, str]:
         return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
-def _inside(onward: str) -> str:
+def inside(onward: str) -> str:
     """A path on this server and nothing else: no other host, no header of its own."""
     fine = onward.startswith("/") and not onward.startswith(("//", "/\\")) and len(onward) <= 500
     return onward if fine and onward.isascii() and onward.isprintable() else "/"
