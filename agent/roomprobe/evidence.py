@@ -261,11 +261,13 @@ class Candidate(Frozen, frozen=True, kw_only=True):
 class Search(Frozen, frozen=True, kw_only=True, tag="search"):
     """How the codec was looked for. `chosen` is its address, or None with a `reason`; `asked` counts the neighbours tried.
 
-    `candidates` are those that accept any of the ports. `untried` says in sentences what could not be tried, and why.
+    `candidates` are those that accept or refuse any of the ports; `named`: it was looked for by its configured
+    name. `untried` says in sentences what could not be tried, and why.
     """
 
     candidates: tuple[Candidate, ...] = ()
     asked: int = 0
+    named: bool = False
     chosen: str | None = None
     reason: Reason | None = None
     sentence: str = ""

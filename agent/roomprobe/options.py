@@ -50,4 +50,10 @@ class Options:
         settled = config.with_options(config.load(explicit=self.config, env=os.environ), self)
         known = profile.available()
         profile.cross_check(known, settled)
-        return settled, profile.choose(known, settled.profiles.enabled, settled.said("profiles.enabled"))
+        chosen = profile.choose(known, settled.profiles.enabled, settled.said("profiles.enabled"))
+        for flag, given in (("--codec", self.codec), ("--hold", self.hold), ("--port-offset", self.port_offset)):
+            if given and not any(row.kind == "controller" for one in chosen for row in one.row):
+                raise config.ConfigError(
+                    f"{flag} is for the controller link, and no profile in use has it: add --profile teamline-5141."
+                )
+        return settled, chosen

@@ -94,6 +94,7 @@ async def measure(
     results, here = seen.results if resident is None else resident.settled(seen.results), seen.host
     facts = _facts(config, here)
     services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, seen.paths, here, facts))
+    services = tuple(candidates.with_codec(s, seen.search, results) for s in services)
     if here.vantage.state == "other":
         results = tuple(_result_from_here(r) for r in results)
         services = tuple(_from_here(s) for s in services)
@@ -209,7 +210,7 @@ async def _find_codec(made: Plan, config: Config, here: Host, net: Net) -> Searc
         return None
     from roomprobe.link.search import find  # with the DNS library for names; few runs need it
 
-    return await find(checks, config, here, net)
+    return await find(made, config, here, net)
 
 
 def _without(made: Plan, stuck: Sequence[Result]) -> Plan:

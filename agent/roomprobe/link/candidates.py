@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from roomprobe.evidence import Candidate, Search
-from roomprobe.model import Verdict
+from roomprobe.model import Result, Service, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.text import escape
 from roomprobe.vendor import mac_prefix
@@ -22,11 +22,15 @@ MOST_SHOWN = 6
 
 def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequence[str]) -> Search:
     """The codec among the neighbours that answered. `telling` is the port of the control API, whose answer alone is enough."""
-    devices = _devices([c for c in candidates if c.open])
+    everybody = _devices(candidates)
+    devices = [c for c in everybody if c.open]
     like = [d for d in devices if telling in d.open or len(d.open) >= ENOUGH]
-    asked = len(_devices(candidates))
-    tried = f"{asked} neighbour{'' if asked == 1 else 's'} on this network"
-    made = Search(candidates=tuple(devices), asked=asked, untried=tuple(dict.fromkeys(untried)))
+    tried = f"{len(everybody)} neighbour{'' if len(everybody) == 1 else 's'} on this network"
+    made = Search(
+        candidates=tuple(c for c in everybody if c.open or c.refused),
+        asked=len(everybody),
+        untried=tuple(dict.fromkeys(untried)),
+    )
     if len(like) == 1:
         sentence = f"The codec was found by itself: {shown(like[0])}, the only one of {tried} that answers like one."
         return msgspec.structs.replace(made, chosen=like[0].address, sentence=sentence)
@@ -34,19 +38,34 @@ def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequen
         return msgspec.structs.replace(
             made,
             reason=Reason.SEVERAL_CODECS,
-            sentence=f"Cannot tell which is the codec of this room: {_listed(like)} answer like one. Say which with --codec.",
+            sentence=f"Which is the codec of this room? {_listed(like)} answer like one. Say which with --codec.",
         )
+    return msgspec.structs.replace(
+        made, reason=Reason.NO_CODEC, sentence=f"No codec was found: {_nobody(everybody, devices, tried)} {_hint(made)}"
+    )
+
+
+def _nobody(everybody: Sequence[Candidate], devices: Sequence[Candidate], tried: str) -> str:
+    refusing = [c for c in everybody if c.refused and not c.router]
     if devices:
-        sentence = f"No codec was found: of {tried} only {_listed(devices)} {_s('answer', devices)} on any of its ports, and not like one."
-        return msgspec.structs.replace(
-            made, reason=Reason.NO_CODEC, sentence=f"{sentence} If one of them is it, say so with --codec."
-        )
-    if asked:
-        sentence = f"No codec was found: {tried} showed themselves, and none answers on any of its ports."
-    else:
-        sentence = "No codec was found: no neighbour showed itself by IPv6 on this network."
-    why = "It is off, or elsewhere, or the network keeps this box from it; with its address (--codec) more can be said."
-    return msgspec.structs.replace(made, reason=Reason.NO_CODEC, sentence=f"{sentence} {why}")
+        return f"of {tried} only {_listed(devices)} {_s('answer', devices)} on any of its ports, and not like one."
+    if refusing:
+        refuse = f"{_listed(refusing)} {_s('refuse', refusing)} them (is it running there?)"
+        return f"{tried} {_showed(everybody)}, and none accepts any of its ports; {refuse}."
+    if everybody:
+        return f"{tried} {_showed(everybody)}, and none answers on any of its ports."
+    return "no neighbour showed itself by IPv6 on this network."
+
+
+def _showed(devices: Sequence[Candidate]) -> str:
+    return "showed themselves" if len(devices) > 1 else "showed itself"
+
+
+def _hint(made: Search) -> str:
+    """What to do about it."""
+    if made.untried:
+        return "This user may not send the echo that makes neighbours show themselves: give the codec's address with --codec, or use sudo."
+    return "It is off or elsewhere, or the network keeps this box from it: with its address (--codec) more can be said."
 
 
 def shown(candidate: Candidate) -> str:
@@ -66,8 +85,17 @@ def unfound(search: Search | None) -> Verdict:
         confidence=Confidence.NONE,
         reason=search.reason or Reason.NO_CODEC,
         where=Where.UNKNOWN,
-        sentence=f"Not sent: {search.sentence}",
+        sentence=search.sentence,
     )
+
+
+def with_codec(service: Service, search: Search | None, results: Sequence[Result]) -> Service:
+    """A service of the controller link names the codec that was found by itself: it may be another room's."""
+    mine = {r.check.kind for r in results if r.check.profile == service.profile}
+    if search is None or search.chosen is None or mine != {"controller"} or len(search.candidates) < 1 or search.named:
+        return service
+    said = f"That is about {search.chosen}, the only codec that was found; is it this room's?"
+    return msgspec.structs.replace(service, sentence=f"{service.sentence} {said}")
 
 
 def notes(search: Search) -> tuple[str, ...]:

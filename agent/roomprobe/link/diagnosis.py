@@ -72,6 +72,17 @@ def refine(result: Result, link: LinkEvidence | None, others: Sequence[Result]) 
 def _own_side(what: str, first: Verdict, link: LinkEvidence) -> Verdict | None:
     """Trouble on this box itself: no cable, no link-local address, the wrong interface."""
     name = escape(link.interface or "?", 20)
+    if link.interface == "lo":
+        return replaced(
+            first,
+            outcome=Outcome.UNANSWERED,
+            confidence=Confidence.NONE,
+            reason=Reason.ADDRESS_UNUSABLE,
+            where=Where.THIS_BOX,
+            hop=None,
+            sentence=f"Cannot tell: {escape(link.address, 60)} is this box's own address, and nothing listens on {what} here; the codec is "
+            "another device.",
+        )
     if link.carrier is False:
         return replaced(
             first,
@@ -86,7 +97,7 @@ def _own_side(what: str, first: Verdict, link: LinkEvidence) -> Verdict | None:
         why = (
             f"its link-local address at {name} is in use by another device too (duplicate address detection failed)"
             if twice
-            else f"this box has no IPv6 link-local address at {name}: IPv6 is switched off there, and the link has no IPv4"
+            else f"this box has no IPv6 link-local address at {name}: IPv6 is switched off there, and the controller link needs it"
         )
         return replaced(
             first,
@@ -117,15 +128,16 @@ def _unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
     hosts = [n for n in rest if not _routes(n, link) and _alive(n, link)]
     routers = [n for n in rest if _routes(n, link) and _alive(n, link)]
     lost = [n for n in rest if n.state in ("failed", "incomplete")]
-    silent = f"{what} was not sent: {codec} does not answer neighbour discovery"
+    silent = f"{codec} does not answer neighbour discovery"
+    unsent = f"{what} was not sent."
     if hosts:
         return replaced(
             first,
             outcome=Outcome.UNANSWERED,
             reason=Reason.NEIGHBOUR_SILENT,
             where=Where.FAR_END,
-            sentence=f"{silent}, while other devices here do ({_listed(hosts)}): the codec is off, has another address, or is plugged "
-            "into another network or an isolated port.",
+            sentence=f"{silent}, while other devices here do ({_listed(hosts)}): the codec is off, has another address, is plugged into "
+            f"another network or an isolated port, or the switch drops its ICMPv6. {unsent}",
         )
     if routers:
         known = (
@@ -139,7 +151,7 @@ def _unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
             reason=Reason.NEIGHBOUR_SILENT,
             where=Where.UNKNOWN,
             sentence=f"{silent}. The router {_listed(routers)} does, and no other device shows itself: the codec is off or elsewhere, or "
-            f"the switch keeps the ports apart (client isolation); which of them cannot be told from here.{known}",
+            f"the switch keeps the ports apart (client isolation); which of them cannot be told from here.{known} {unsent}",
         )
     if link.gateway4 in RESOLVED and any(_routes(n, link) for n in lost):
         return Verdict(
@@ -149,7 +161,7 @@ def _unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
             where=Where.LAN,
             hop=Hop(last_answering=Place(distance=0)),
             sentence=f"{silent}, nor does the router {_listed([n for n in lost if _routes(n, link)])}, which does answer over IPv4: the network "
-            "filters IPv6 neighbour discovery or multicast.",
+            f"filters IPv6 neighbour discovery or multicast. {unsent}",
         )
     return replaced(
         first,
@@ -157,7 +169,7 @@ def _unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
         reason=Reason.NEIGHBOUR_SILENT,
         where=Where.UNKNOWN,
         sentence=f"{silent}, and no other device here answers by IPv6: nobody is there, or the network filters neighbour discovery or "
-        "multicast, or it keeps the ports apart (client isolation); which of them cannot be told from here.",
+        f"multicast, or it keeps the ports apart (client isolation); which of them cannot be told from here. {unsent}",
     )
 
 

@@ -12,7 +12,7 @@ from roomprobe.config import Config
 from roomprobe.evidence import Candidate, Search
 from roomprobe.link import candidates
 from roomprobe.link.diagnosis import RESOLVED
-from roomprobe.model import Check, Host
+from roomprobe.model import Host, Plan
 from roomprobe.net import Net, names, neighbourhood
 from roomprobe.net.netlink import Link
 from roomprobe.net.stream import connect
@@ -25,10 +25,14 @@ NAME_S = 1.0
 KNOCK_S = 1.0
 
 
-async def find(checks: Sequence[Check], config: Config, here: Host, net: Net) -> Search:
-    """The codec for these checks of the link, or why it was not found."""
+async def find(made: Plan, config: Config, here: Host, net: Net) -> Search:
+    """The codec for the checks of the link in this plan, or why it was not found. All ports of the profile are tried."""
+    check = next(c for c in made.checks if c.kind == "controller")
+    rows = [row for one in made.profiles if one.id == check.profile for row in one.row if row.kind == "controller"]
+    offset = (check.port or 0) - next(row.port or 0 for row in rows if row.id == check.row)
+    ports = [(row.port or 0) + offset for row in rows]
     links = neighbourhood.usable(here.interfaces, config.network.interface)[:MOST_LINKS]
-    telling = next((c.port for c in checks if c.params["ask"] == ["auth"]), None)
+    telling = next((port for port, row in zip(ports, rows, strict=True) if row.params["ask"] == ["auth"]), None)
     if config.site.codec is not None:
         return await _named(config.site.codec, links, net)
     seen = await neighbourhood.survey(links, net.bucket, wait_s=ECHO_S)
@@ -36,8 +40,9 @@ async def find(checks: Sequence[Check], config: Config, here: Host, net: Net) ->
         return _unable([one.interface for one in seen])
     untried = [one.untried for one in seen if one.untried]
     there = [n for one in seen for n in one.near if n.mac is not None and n.state in RESOLVED]
-    near = [(n.address, n.mac, n.router) for n in there[:MOST_NEIGHBOURS]]
-    ports = [c.port or 0 for c in checks]
+    there.sort(key=lambda n: not n.address.startswith("fe80:"))
+    each = {n.mac: n for n in reversed(there)}  # a device with several addresses is asked once, at its link-local one
+    near = [(n.address, n.mac, n.router) for n in each.values()][:MOST_NEIGHBOURS]
     found = await asyncio.gather(*(_knock(address, mac, router, ports, net) for address, mac, router in near))
     return candidates.choose(found, telling, untried)
 
@@ -45,7 +50,8 @@ async def find(checks: Sequence[Check], config: Config, here: Host, net: Net) ->
 def _unable(interfaces: Sequence[str]) -> Search:
     """This box itself cannot look."""
     if interfaces:
-        why = f"this box has no IPv6 link-local address at {', '.join(interfaces)}: IPv6 is switched off there, and the link has no IPv4."
+        where = ", ".join(interfaces)
+        why = f"this box has no IPv6 link-local address at {where}: IPv6 is switched off there, and the controller link needs it."
         return Search(reason=Reason.NO_LINK_LOCAL, sentence=f"No codec was looked for: {why}")
     why = "no network interface of this box is up and has a link. Check the cable and the jack."
     return Search(reason=Reason.NO_CARRIER, sentence=f"No codec was looked for: {why}")
@@ -59,9 +65,10 @@ async def _named(name: str, links: Sequence[Link], net: Net) -> Search:
     by = "mDNS" if name.endswith(".local") else "LLMNR"
     if not addresses:
         sentence = f"No codec was found: nobody on this network answers {by} for the name {name}."
-        return Search(reason=Reason.NO_CODEC, sentence=sentence, untried=untried)
+        return Search(named=True, reason=Reason.NO_CODEC, sentence=sentence, untried=untried)
     sentence = f"The codec {name} was found by {by}: {addresses[0]}."
     return Search(
+        named=True,
         candidates=tuple(Candidate(address=a) for a in addresses),
         chosen=addresses[0],
         sentence=sentence,

@@ -57,6 +57,12 @@ async def play(check: Check, net: Net) -> ControllerEvidence:
             port = _Port(check, net, link, stream, seen)
             try:
                 await port.talk()
+            except asyncio.CancelledError:
+                if not port.held:
+                    raise
+                # Stopped by hand, or by the end of the run, while nothing was left to do but wait: the rest is known.
+                held = round(time.monotonic() - port.held, 3)
+                seen["hold"] = Hold(asked_s=port.hold_s or LISTEN_S, after_s=held, end="stopped")
             finally:
                 stream.close()
         elif made.result == "refused":
@@ -82,6 +88,7 @@ class _Port:
         self.hold_s: float | None = check.params.get("hold_s")
         self.lines = Lines(stream)
         self.tls: Conversation | None = None
+        self.held: float | None = None
         seen.update(stage="connected", timing=stream.timing())
 
     async def talk(self) -> None:
@@ -92,6 +99,7 @@ class _Port:
         if self.link.named.is_set() and not self.stream.ended:
             await self._measure()
         elif self.hold_s is not None and not self.stream.ended:
+            self.held = time.monotonic()
             self.seen["hold"] = await self._hold_silently(self.hold_s)
         self.seen["closed"] = self.stream.ended
         await self._close()
@@ -178,6 +186,7 @@ class _Port:
         blocks = await emulator.measure(met, self.check, self.net, self._claim)
         self.seen.update(blocks=blocks, timing=_later(self.seen["timing"], self.stream))
         if blocks.up and blocks.down:
+            self.held = time.monotonic()
             self.seen["hold"] = await self._hold_emulator(met, LISTEN_S if self.hold_s is None else self.hold_s)
 
     def _claim(self) -> bool:

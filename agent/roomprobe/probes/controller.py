@@ -101,6 +101,14 @@ def _emulated(what: str, evidence: ControllerEvidence) -> Verdict:
             Reason.LOSS,
             f"Cannot tell: {what} connects to the emulated codec, but what was asked afterwards got no answer in time.",
         )
+    if hold is not None and hold.end == "stopped":
+        return Verdict(
+            outcome=Outcome.OPEN,
+            confidence=Confidence.PROVEN,
+            reason=Reason.ANSWERED,
+            sentence=f"{what} is open: the roomprobe that plays the codec answered and took large packets both ways; the hold was stopped "
+            f"after {hold.after_s:.0f} s.",
+        )
     if hold is not None and hold.end != "alive":
         return _held(what, hold)
     return Verdict(

@@ -13,14 +13,30 @@ from roomprobe.model import Check, Frozen, Host, Report, Result, Transport
 from roomprobe.outcome import Need, Outcome, Reason, Where
 from roomprobe.report import met_otherwise
 
-CONTROLLER = "the controller"  # whose address nobody knows here; its port may be any from 1024 to 65535
 BLOCKED = frozenset({Outcome.FILTERED, Outcome.REJECTED})
-# Blocked, and yet no rule about a port would mend it.
-NO_RULE = frozenset({Reason.MTU_BLACK_HOLE, Reason.IDLE_TIMEOUT, Reason.STRAY_ROUTER, Reason.NEIGHBOUR_SILENT})
+# What to ask whoever runs the switches for, where it is not a rule about ports.
+LINK_ASKS = {
+    Reason.MTU_BLACK_HOLE: (
+        "packets of 1500 bytes to be carried all the way between the controller and the codec",
+        "in the switches and tunnels between; a router that cannot must be allowed to say so (ICMPv6 type 2)",
+    ),
+    Reason.IDLE_TIMEOUT: (
+        "idle TCP connections between the controller and the codec to be kept",
+        "in the switch or firewall between: its timeout for established connections is too short",
+    ),
+    Reason.STRAY_ROUTER: (
+        "the stray router to be found, and its advertisements to be blocked (RA guard)",
+        "in the switch, at every port that leads to no router",
+    ),
+    Reason.NEIGHBOUR_SILENT: (
+        "IPv6 neighbour discovery between the ports: ICMPv6 types 133 to 136, and multicast to ff02::/16",
+        "in the switch",
+    ),
+}
 
 
 class Ask(Frozen, frozen=True):
-    """One firewall rule. `sources` are networks in CIDR form, the room system's address, or CONTROLLER.
+    """One firewall rule. `sources` are networks in CIDR form or the room system's address.
 
     `name` is None when the target is known by its address alone. `addresses` are today's; `blocked` are those of them
     that were seen blocked. `one_of` is the number of ports of which one is enough (None: this very port is needed).
@@ -61,11 +77,27 @@ def asks(report: Report) -> tuple[Ask, ...]:
     return tuple(_ask(results, report) for results in found.values())
 
 
+def link_asks(report: Report) -> tuple[tuple[str, str], ...]:
+    """What to ask for on the controller link: (what, where); one entry for each cause, its ports together."""
+    blocked = [r for r in report.results if r.check.kind == "controller" and r.verdict.outcome in BLOCKED]
+    asks = [LINK_ASKS[reason] for reason in dict.fromkeys(r.verdict.reason for r in blocked) if reason in LINK_ASKS]
+    ports = sorted({r.check.port or 0 for r in blocked if r.verdict.reason not in LINK_ASKS})
+    if ports:
+        listed = ", ".join(str(port) for port in ports)
+        what = f"TCP {listed} over IPv6 from the controller (any port from 1024 on) to the codec"
+        where = (
+            "in the switch, and in any firewall between; a list that does not know connections needs the replies too, and ICMPv6 "
+            "types 133 to 136 between the two ports"
+        )
+        asks.insert(0, (what, where))
+    return tuple(asks)
+
+
 def _is_blocked(result: Result) -> bool:
     check = result.check
     return (
         result.verdict.outcome in BLOCKED
-        and result.verdict.reason not in NO_RULE
+        and check.kind != "controller"
         and check.need is not Need.OPTIONAL
         and check.via == "direct"
         and check.direction == "out"
@@ -88,14 +120,14 @@ def _ask(results: list[Result], report: Report) -> Ask:
     name = _name(first)
     same = [r.check for r in report.results if (r.check.row, r.check.port) == (first.row, first.port)]
     today = [c.address for c in same if name is not None and c.host == name and c.address is not None]
-    blocked = [r.check.address.partition("%")[0] for r in results if r.check.address is not None]
+    blocked = [r.check.address for r in results if r.check.address is not None]
     members = {r.check.row for r in report.results if first.group is not None and _group(r.check) == _group(first)}
     return Ask(
         profile=first.profile,
         row=first.row,
         transport=first.transport,
         port=first.port,
-        sources=(CONTROLLER,) if first.kind == "controller" else _sources(blocked, report.host),
+        sources=_sources(blocked, report.host),
         name=name,
         addresses=tuple(dict.fromkeys(today or blocked)),
         blocked=tuple(dict.fromkeys(blocked)),

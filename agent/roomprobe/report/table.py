@@ -107,7 +107,8 @@ def draw(page: Page, report: Report) -> None:
     lines = [_cells(group, groups) for group in groups]
     if not lines:
         return
-    wide = page.width >= WIDE
+    whole = all(group[0].check.kind != "controller" for group in groups)  # a cut address cannot be copied
+    wide = page.width >= (WIDE if whole else max(WIDE, 60 + max(len(line.target) for line in lines)))
     rows = _widest("row", [line.row for line in lines])
     outcomes = _widest("result", [line.outcome.value for line in lines])
     free = page.width - 2 - rows - outcomes - len("99-999 ms")

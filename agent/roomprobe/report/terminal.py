@@ -105,6 +105,10 @@ def _asks(page: Page, report: Report) -> None:
         for remark in _remarks(ask):
             page.flow(remark, len(label))
         label = " " * len(label)
+    for what, where in rule.link_asks(report):
+        page.flow(what, len(label), "bold", (label, "bold"))
+        page.flow(where, len(label))
+        label = " " * len(label)
     page.blank()
 
 
