@@ -456,35 +456,47 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    writer.close()
+        writer.write_eof()
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
 async def proxying(lines: list[bytes], status: int = 200) -> AsyncIterator[str]:
     """A web proxy that opens tunnels; `lines` gets the first line of each request."""
-
-    writers = []
+    tunnels: set[asyncio.Task[None] | None] = set()
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        head = await reader.readuntil(b"\r\n\r\n")
-        lines.append(head.split(b"\r\n")[0])
-        host, _, port = head.split()[1].decode().rpartition(":")
-        writer.write(f"HTTP/1.1 {status} As asked\r\nContent-Length: 0\r\n\r\n".encode())
-        if status != 200:
-            writer.close()
-            return
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        writers.append(far_writer)
-        await asyncio.gather(relay(reader, far_writer), relay(far_reader, writer))
+        tunnels.add(asyncio.current_task())
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                lines.append(head.split(b"\r\n")[0])
+                writer.write(f"HTTP/1.1 {status} As asked\r\nContent-Length: 0\r\n\r\n".encode())
+                await writer.drain()
+                if status != 200:
+                    await reader.read()
+                else:
+                    host, _, port = head.split()[1].decode().rpartition(":")
+                    far_reader, far_writer = await asyncio.open_connection(host, int(port))
+                    try:
+                        await asyncio.gather(relay(reader, far_writer), relay(far_reader, writer))
+                    finally:
+                        await closed(far_writer)
+        finally:
+            await closed(writer)
 
     server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        for writer in writers:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+        for task in tunnels:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in tunnels if task is not None), return_exceptions=True)
 
 
 async def test_through_the_proxy_with_the_pin_at_its_end(spool: Spool, token_file: Path, tmp_path: Path) -> None:

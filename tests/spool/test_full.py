@@ -17,7 +17,7 @@ from roomprobe.wire.upload import Full, Same
 from tests.spool.helpers import drained, everything, losses, records, run, runs, store
 
 
-def fill(spool: Store, numbers: range, size: int = 40_000) -> list[str]:
+def fill(spool: Store, numbers: range, size: int = 160_000) -> list[str]:
     """Appends changing runs; the run ids of those that were kept."""
     kept = []
     for number in numbers:
@@ -32,14 +32,14 @@ def fill(spool: Store, numbers: range, size: int = 40_000) -> list[str]:
 
 def test_the_oldest_give_way_and_are_counted(tmp_path: Path) -> None:
     spool = store(tmp_path)
-    given = fill(spool, range(400))
+    given = fill(spool, range(100))
     state = spool.state()
     assert state.bytes <= state.most_bytes == 4 << 20 and state.trouble is None
     assert (tmp_path / "spool.db").stat().st_size <= 4 << 20
     assert (tmp_path / "spool.db-wal").stat().st_size < 1 << 20
     found = everything(spool)
     (loss,), kept = losses(found), runs(found)
-    assert len(kept) > 60 and loss.count == 400 - len(kept) == state.lost
+    assert len(kept) > 20 and loss.count == 100 - len(kept) == state.lost
     assert [record.run_id for record in kept] == given[-len(kept) :]
     assert (loss.reason, loss.first, loss.of) == ("spool-full", 0, spool.epoch)
     assert loss.last == kept[0].seq - 1
@@ -48,16 +48,16 @@ def test_the_oldest_give_way_and_are_counted(tmp_path: Path) -> None:
         f"2026-11-20T00:0{(loss.count - 1) // 60}:{(loss.count - 1) % 60:02}Z",
     )
     numbers = {record.seq for record in found} | set(range(loss.last + 1))
-    assert numbers == set(range(401)), "consecutive, the loss record's own number among them"
+    assert numbers == set(range(101)), "consecutive, the loss record's own number among them"
 
 
 def test_the_loss_record_is_not_dropped_itself(tmp_path: Path) -> None:
     spool = store(tmp_path)
-    fill(spool, range(400))
+    fill(spool, range(100))
     number = losses(everything(spool))[0].seq
-    fill(spool, range(400, 800))
+    fill(spool, range(100, 200))
     (loss,) = losses(everything(spool))
-    assert loss.seq == number and loss.count == 800 - len(runs(everything(spool)))
+    assert loss.seq == number and loss.count == 200 - len(runs(everything(spool)))
     spool.close()
     (again,) = losses(everything(store(tmp_path)))
     assert again == loss
@@ -65,12 +65,12 @@ def test_the_loss_record_is_not_dropped_itself(tmp_path: Path) -> None:
 
 def test_after_the_receipt_a_new_loss_record_begins(tmp_path: Path) -> None:
     spool = store(tmp_path)
-    fill(spool, range(200))
+    fill(spool, range(50))
     found = drained(spool)
-    fill(spool, range(200, 400))
+    fill(spool, range(50, 100))
     found += drained(spool)
     told = losses(found)
-    assert len(told) == 2 and sum(loss.count or 0 for loss in told) + len(runs(found)) == 400
+    assert len(told) == 2 and sum(loss.count or 0 for loss in told) + len(runs(found)) == 100
     assert len({record.run_id for record in runs(found)}) == len(runs(found))
 
 

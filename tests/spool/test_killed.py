@@ -16,7 +16,7 @@ from pathlib import Path
 
 from roomprobe.wire import upload
 from roomprobe.wire.upload import Loss
-from tests.spool.helpers import drained, store
+from tests.spool.helpers import drained, run, store
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
@@ -51,6 +51,11 @@ def test_kill_9_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     chance = random.Random(9)
     kept: dict[int, str] = {}
     arrived: list[upload.Record] = []
+    spool = store(tmp_path)
+    for number in range(30):  # as much as it holds and more, so that each run has to make room
+        made = run(number, outcome="fault" if number % 2 else "open", size=400_000)
+        kept[spool.append(made).seq] = made["run"]["id"]
+    spool.close()
     for round_ in range(KILLS):
         for line in killed_after(tmp_path, round_, chance.uniform(0.02, 0.5)):
             what, _, rest = line.partition(" ")
@@ -76,4 +81,4 @@ def test_kill_9_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     both = sum(1 for seq in stored if any(seq in span for span in ranges))
     accounted = len(stored) + len(losses) + lost
     assert 0 <= accounted - spool.state().next_seq <= both, "every number is accounted for"
-    assert len(kept) > 10 * KILLS and lost > 0
+    assert len(kept) > 30 + KILLS and lost > 0

@@ -168,9 +168,37 @@ def test_a_refused_loss_record_does_not_block_the_queue(tmp_path: Path) -> None:
     spool = store(tmp_path)
     spool.append(run())
     spool.set_aside({spool.next_batch(*ALL)[0].position: "no"})
-    spool.set_aside({spool.next_batch(*ALL)[0].position: "what is a loss?"})
+    for _ in range(2):  # at first it is given another number
+        spool.set_aside({spool.next_batch(*ALL)[0].position: "what is a loss?"})
     assert everything(spool) == []
     assert spool.state().last_refusal == "what is a loss?"
+
+
+def test_a_copy_of_a_spool_gets_an_epoch_of_its_own(tmp_path: Path) -> None:
+    """Somebody has used these numbers before, and a refused loss record is how it shows."""
+    spool = store(tmp_path)
+    given = [run(number, outcome="fault" if number % 2 else None) for number in range(12)]
+    for made in given:
+        spool.append(made)
+    old = spool.epoch
+    batch = spool.next_batch(*ALL)
+    spool.acknowledge(item.position for item in batch[:3])
+    spool.set_aside({batch[5].position: "another run has this number"})
+    (loss, *_) = spool.next_batch(*ALL)
+    spool.set_aside({loss.position: "another run has this number", batch[6].position: "another run has this number"})
+    assert spool.epoch not in (old, None)
+    found = everything(spool)
+    assert [record.seq for record in found] == list(range(8)) and {record.epoch for record in found} == {spool.epoch}
+    (told,) = losses(found)
+    assert (told.of, told.first, told.last, told.count, told.reason) == (old, 5, 6, 2, "rejected")
+    wanted = [made["run"]["id"] for number, made in enumerate(given) if number > 2 and number not in (5, 6)]
+    assert [record.run_id for record in runs(found)] == wanted
+    assert spool.append(run()).seq == 8
+    spool.acknowledge(item.position for item in batch)  # receipts for the old epoch mean nothing now
+    assert len(everything(spool)) == 9
+    spool.close()
+    again = store(tmp_path)
+    assert again.epoch == spool.epoch and len(drained(again)) == 9
 
 
 def test_refused_runs_are_kept_within_bounds(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Opener:
         self, files: Files, agent: str, pages: int, wall: Callable[[], str], epochs: Callable[[], str]
     ) -> None:
         self._files, self._agent, self._pages = files, agent, pages
-        self._wall, self._epochs = wall, epochs
+        self._wall, self.new_epoch = wall, epochs
 
     def open(self) -> Opened:
         """The open spool. sqlite3.Error or OSError: it cannot be now."""
@@ -72,7 +72,7 @@ class Opener:
         return opened if meta["agent"] == self._agent else self._change_agent(opened)
 
     def _begin(self, db: sqlite3.Connection, reason: LossReason, *, damaged: bool) -> Opened:
-        epoch, mark = self._epochs(), self._files.mark()
+        epoch, mark = self.new_epoch(), self._files.mark()
         db.execute("BEGIN IMMEDIATE")
         schema.create(db, epoch, self._agent)
         book = Ledger(db, epoch, 0)
@@ -89,7 +89,7 @@ class Opener:
         db = opened.db
         db.execute("BEGIN IMMEDIATE")
         book = Ledger(db, opened.epoch, opened.number)
-        book.begin_anew(self._epochs(), self._agent)
+        book.begin_anew(self.new_epoch(), self._agent)
         book.remember_number()
         db.execute("COMMIT")
         self._mark(book.epoch)

@@ -86,6 +86,10 @@ class Reader:
             last_refusal=refusal[0] if refusal else None,
         )
 
+    def is_loss(self, seq: int) -> bool:
+        """Whether this is the number of a loss record that is still here."""
+        return self._db.execute("SELECT 1 FROM loss WHERE seq = ?", (seq,)).fetchone() is not None
+
     def _losses(self) -> list[Queued]:
         query = "SELECT revision, seq, of, first, last, count, since, until, reason FROM loss ORDER BY seq"
         return [

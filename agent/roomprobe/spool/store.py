@@ -18,6 +18,7 @@ from roomprobe.spool.ledger import Ledger, Lost, Refusal
 from roomprobe.spool.opening import Opener
 from roomprobe.spool.reading import Batch, Counts, Queued, Reader
 from roomprobe.spool.records import Last, Position
+from roomprobe.spool.renumber import renumber
 from roomprobe.spool.squeeze import Squeeze
 from roomprobe.wire import upload
 
@@ -74,6 +75,7 @@ class Store:
         self._acknowledged: dict[int, int] = {}
         self._aside: dict[int, Refusal] = {}
         self._unwritten = _NOTHING
+        self._renumbered = False
         self._squeeze = Squeeze(files)
         self._marked = clock()
 
@@ -194,11 +196,38 @@ class Store:
             self._flush()
 
     def set_aside(self, refused: Mapping[Position, str]) -> None:
-        """These will never be taken: out of the queue, kept with the sentence that says why, counted in a loss record."""
+        """These will never be taken: out of the queue, kept with the sentence that says why, counted in a loss record.
+
+        A refused loss record means that its number was used before, by a copy of this spool: once in the life of a process that is
+        answered with a new epoch, so that the count is not lost.
+        """
+        renumber_ = False
         for position, sentence in refused.items():
-            if position.epoch == self.epoch and position.seq not in self._acknowledged:
+            if position.epoch != self.epoch or position.seq in self._acknowledged:
+                continue
+            if not self._renumbered and self._is_loss(position.seq):
+                renumber_ = True
+            else:
                 self._aside[position.seq] = Refusal(reason="rejected", sentence=sentence[:500])
         self._flush()
+        if renumber_:
+            self._renumber()
+
+    def _is_loss(self, seq: int) -> bool:
+        found = self._read(lambda reader: reader.is_loss(seq))
+        return bool(found)
+
+    def _renumber(self) -> None:
+        epoch, self._renumbered = self._opener.new_epoch(), True
+
+        def work(book: Ledger) -> bool:
+            renumber(book, epoch)
+            book.remember_number()
+            return True
+
+        if self._retried(lambda: self._write(work)):
+            self._last = None
+            self._write_mark()
 
     def want_full(self) -> None:
         """The next run is to be kept whole."""
@@ -243,7 +272,7 @@ class Store:
             raise
         if self._last_seq in self._aside or (book.dropped is not None and book.dropped >= self._last_seq):
             self._last = None  # what "same" would refer to will not arrive
-        self._next = book.number
+        self.epoch, self._next = book.epoch, book.number
         self._acknowledged.clear()
         self._aside.clear()
         self._unwritten = _NOTHING
