@@ -30,7 +30,8 @@ from tests.collector.making import full, same
 AGENT = Path(__file__).resolve().parents[2] / "agent"
 KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
 ENV = {**os.environ, "PYTHONPATH": str(AGENT)}
-ENV.pop("NOTIFY_SOCKET", None)
+for _name in ("NOTIFY_SOCKET", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE"):  # asyncio would report its slow steps on stderr
+    ENV.pop(_name, None)
 
 
 def start(state: Path, *arguments: str, listen: str = "127.0.0.1:0") -> tuple[str, ...]:
