@@ -9,10 +9,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from roomprobe.collector import metrics, people
-from tests.collector.conftest import Running, server
+from tests.collector.conftest import Running
 from tests.collector.making import full, loss, same
 
-__all__ = ["server"]
 MINUTE = 60_000
 
 

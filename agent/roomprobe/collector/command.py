@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 from roomprobe.collector import people, tokens
 from roomprobe.collector.database import NAME, open_to_write, writable
+from roomprobe.collector.exporters import options
 from roomprobe.collector.retention import Keep
 from roomprobe.config import ConfigError
 from roomprobe.text import escape
@@ -87,6 +88,7 @@ def _serve(arguments: list[str]) -> int:
         default=730,
         help="keep what was said when so long (default 730)",
     )
+    options.add(parser)
     given = _parsed(parser, arguments)
     if (given.cert is None) != (given.key is None):
         raise ConfigError("--cert and --key belong together.")
@@ -97,7 +99,7 @@ def _serve(arguments: list[str]) -> int:
     return serve.main(
         serve.Serve(
             address=address, port=port, state=given.state, certificate=given.cert, key=given.key,
-            behind_proxy=given.behind_proxy, url=given.url, keep=keep,
+            behind_proxy=given.behind_proxy, url=given.url, keep=keep, export=options.chosen(given),
         ),
         _say,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import get_args
 from roomprobe import __version__
 from roomprobe.collector.prepare import BUCKET_MS
 from roomprobe.collector.queries import FLEET, SILENT, counters
+from roomprobe.model import Frozen
 from roomprobe.wire.upload import LossReason
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -29,69 +30,91 @@ EXPORTERS = ("webhook", "otlp_logs", "otlp_metrics", "file")
 Labels = Mapping[str, str]
 
 
-def text(
+class Family(Frozen, frozen=True, kw_only=True):
+    """One metric: `kind` is gauge or counter, `samples` are its series."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[tuple[Labels, float], ...]
+
+
+def families(
     db: sqlite3.Connection, now: int, waiting: Mapping[str, int], writer: Mapping[str, int], *, checks: bool
-) -> str:
+) -> list[Family]:
     """Every metric; `waiting` are counts that are not in the store yet, `writer` its commits, jobs and what waits."""
-    lines: list[str] = []
+    out: list[Family] = []
     totals = dict(counters(db))
     for name, value in waiting.items():
         totals[name] = totals.get(name, 0) + value
-    _collector(lines, db, totals, writer)
-    left_out = _rooms(lines, db, now)
+    _collector(out, db, totals, writer)
+    left_out = _rooms(out, db, now)
     if checks:
-        left_out += _checks(lines, db, now)
+        left_out += _checks(out, db, now)
     _family(
-        lines, "roomprobe_collector_series_left_out", "gauge",
+        out, "roomprobe_collector_series_left_out", "gauge",
         f"Services beyond {MOST_SERVICES} and checks beyond {MOST_CHECKS} of one room.", [({}, left_out)],
     )  # fmt: skip
+    return out
+
+
+def text(
+    db: sqlite3.Connection, now: int, waiting: Mapping[str, int], writer: Mapping[str, int], *, checks: bool
+) -> str:
+    """The same as Prometheus reads it."""
+    lines: list[str] = []
+    for family in families(db, now, waiting, writer, checks=checks):
+        lines.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n")
+        for labels, value in family.samples:
+            inner = ",".join(f'{key}="{_label(said)}"' for key, said in labels.items())
+            lines.append(f"{family.name}{{{inner}}} {value}\n" if inner else f"{family.name} {value}\n")
     return "".join(lines)
 
 
-def _collector(lines: list[str], db: sqlite3.Connection, totals: Mapping[str, int], writer: Mapping[str, int]) -> None:
-    _family(lines, "roomprobe_build_info", "gauge", "The collector's version.", [({"version": __version__}, 1)])
-    _family(lines, "roomprobe_collector_records_total", "counter", "Records by what became of them.", [
+def _collector(out: list[Family], db: sqlite3.Connection, totals: Mapping[str, int], writer: Mapping[str, int]) -> None:
+    _family(out, "roomprobe_build_info", "gauge", "The collector's version.", [({"version": __version__}, 1)])
+    _family(out, "roomprobe_collector_records_total", "counter", "Records by what became of them.", [
         ({"result": name}, totals.get(f"records_{name}", 0)) for name in ("stored", "repeated")
     ])  # fmt: skip
-    _one(lines, "roomprobe_collector_uploads_total", "counter", "Uploads that were stored.", totals.get("uploads", 0))
+    _one(out, "roomprobe_collector_uploads_total", "counter", "Uploads that were stored.", totals.get("uploads", 0))
     refused = {("503", "store"): 0}  # there from the start: the first one is an increase
     refused |= {(k[8:11], k[12:]): v for k, v in sorted(totals.items()) if k.startswith("refused_")}
-    _family(lines, "roomprobe_collector_refused_total", "counter", "Requests refused, by status and why.", [
+    _family(out, "roomprobe_collector_refused_total", "counter", "Requests refused, by status and why.", [
         ({"status": status, "why": why}, value) for (status, why), value in refused.items()
     ])  # fmt: skip
-    _one(lines, "roomprobe_collector_commits_total", "counter", "Commits since the start.", writer["commits"])
-    _one(lines, "roomprobe_collector_jobs_total", "counter", "Jobs in these commits.", writer["jobs"])
-    _one(lines, "roomprobe_collector_queue_jobs", "gauge", "Jobs that wait for the store.", writer["waiting"])
+    _one(out, "roomprobe_collector_commits_total", "counter", "Commits since the start.", writer["commits"])
+    _one(out, "roomprobe_collector_jobs_total", "counter", "Jobs in these commits.", writer["jobs"])
+    _one(out, "roomprobe_collector_queue_jobs", "gauge", "Jobs that wait for the store.", writer["waiting"])
     pages, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
-    _one(lines, "roomprobe_collector_store_bytes", "gauge", "Size of the store.", pages * size)
+    _one(out, "roomprobe_collector_store_bytes", "gauge", "Size of the store.", pages * size)
     disk = os.statvfs(os.path.dirname(db.execute("PRAGMA database_list").fetchone()[2]))  # noqa: PTH120
     free = disk.f_bavail * disk.f_frsize
-    _one(lines, "roomprobe_collector_disk_free_bytes", "gauge", "Room left on the disk of the store.", free)
+    _one(out, "roomprobe_collector_disk_free_bytes", "gauge", "Room left on the disk of the store.", free)
     lost = dict.fromkeys(get_args(LossReason), (0, 0))  # as above
     lost |= {
         row[0]: (row[1], row[2])
         for row in db.execute("SELECT reason, count(*), coalesce(sum(count), 0) FROM loss GROUP BY 1 ORDER BY 1")
     }
-    _family(lines, "roomprobe_lost_runs", "gauge", "Runs that will never come, by the kept loss records that count them.", [
+    _family(out, "roomprobe_lost_runs", "gauge", "Runs that will never come, by the kept loss records that count them.", [
         ({"reason": reason}, runs) for reason, (_, runs) in lost.items()
     ])  # fmt: skip
-    _family(lines, "roomprobe_loss_records", "gauge", "Loss records kept; those without a count are in here alone.", [
+    _family(out, "roomprobe_loss_records", "gauge", "Loss records kept; those without a count are in here alone.", [
         ({"reason": reason}, records) for reason, (records, _) in lost.items()
     ])  # fmt: skip
-    _family(lines, "roomprobe_exporter_events_total", "counter", "What the exporters did with what they had to send.", [
+    _family(out, "roomprobe_exporter_events_total", "counter", "What the exporters did with what they had to send.", [
         ({"exporter": name, "result": result}, totals[f"export_{name}_{result}"])
         for name in EXPORTERS for result in ("sent", "failed", "dropped") if f"export_{name}_{result}" in totals
     ])  # fmt: skip
 
 
-def _rooms(lines: list[str], db: sqlite3.Connection, now: int) -> int:
+def _rooms(out: list[Family], db: sqlite3.Connection, now: int) -> int:
     rows = db.execute(
         "SELECT room.name AS room, room.site, agent.uuid, agent.last_seen, "
         f"{SILENT} AS silent {FLEET} WHERE agent.revoked IS NULL ORDER BY room.id",
         {"now": now},
     ).fetchall()
     place = [_place(row) for row in rows]
-    _family(lines, "roomprobe_room_silent", "gauge", "1: nothing was heard of this room for three of its intervals.", [
+    _family(out, "roomprobe_room_silent", "gauge", "1: nothing was heard of this room for three of its intervals.", [
         (labels, row["silent"]) for labels, row in zip(place, rows, strict=True)
     ])  # fmt: skip
     heard = [
@@ -100,30 +123,30 @@ def _rooms(lines: list[str], db: sqlite3.Connection, now: int) -> int:
         if row["last_seen"] is not None
     ]
     name = "roomprobe_agent_last_seen_timestamp_seconds"
-    _family(lines, name, "gauge", "When the room's box was last heard, by the collector's clock.", heard)
-    _family(lines, "roomprobe_agent_last_seen_seconds", "gauge", "How long ago that was, by the same clock.", [
+    _family(out, name, "gauge", "When the room's box was last heard, by the collector's clock.", heard)
+    _family(out, "roomprobe_agent_last_seen_seconds", "gauge", "How long ago that was, by the same clock.", [
         (labels, max(0.0, round(now / 1000 - at, 3))) for labels, at in heard
     ])  # fmt: skip
     services, left_out = _bounded(_now(db, now, "service"), MOST_SERVICES)
-    _family(lines, "roomprobe_service_state", "gauge", "1 for the state that a service is in.", [
+    _family(out, "roomprobe_service_state", "gauge", "1 for the state that a service is in.", [
         ({**_place(row), "profile": row["profile"], "service": row["name"], "state": row["outcome"], "reason": row["reason"]}, 1)
         for row in services
     ])  # fmt: skip
     return left_out
 
 
-def _checks(lines: list[str], db: sqlite3.Connection, now: int) -> int:
+def _checks(out: list[Family], db: sqlite3.Connection, now: int) -> int:
     found, left_out = _bounded(_now(db, now, "check"), MOST_CHECKS)
     labels = [{**_place(row), "profile": row["profile"], "row": row["row"], "check": row["name"]} for row in found]
-    _family(lines, "probe_success", "gauge", "1: the requirement is met, 0: it is not; none: cannot tell.", [
+    _family(out, "probe_success", "gauge", "1: the requirement is met, 0: it is not; none: cannot tell.", [
         (one, _MET[row["outcome"]]) for one, row in zip(labels, found, strict=True) if row["outcome"] in _MET
     ])  # fmt: skip
     times = _durations(db, now)
-    _family(lines, "probe_duration_seconds", "gauge", "Round-trip time, the mean of the newest five minutes that have one.", [
+    _family(out, "probe_duration_seconds", "gauge", "Round-trip time, the mean of the newest five minutes that have one.", [
         (one, times[row["room"], row["name"]]) for one, row in zip(labels, found, strict=True)
         if (row["room"], row["name"]) in times
     ])  # fmt: skip
-    _family(lines, "roomprobe_check_outcome", "gauge", "1 for the outcome of a check.", [
+    _family(out, "roomprobe_check_outcome", "gauge", "1 for the outcome of a check.", [
         (one | {"outcome": row["outcome"], "reason": row["reason"]}, 1) for one, row in zip(labels, found, strict=True)
     ])  # fmt: skip
     return left_out
@@ -165,15 +188,12 @@ def _place(row: sqlite3.Row) -> dict[str, str]:
     return {"room": row["room"], "site": row["site"] or ""}
 
 
-def _one(lines: list[str], name: str, kind: str, help: str, value: float) -> None:
-    _family(lines, name, kind, help, [({}, value)])
+def _one(out: list[Family], name: str, kind: str, help: str, value: float) -> None:
+    _family(out, name, kind, help, [({}, value)])
 
 
-def _family(lines: list[str], name: str, kind: str, help: str, samples: Iterable[tuple[Labels, float]]) -> None:
-    lines.append(f"# HELP {name} {help}\n# TYPE {name} {kind}\n")
-    for labels, value in samples:
-        inner = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())
-        lines.append(f"{name}{{{inner}}} {value}\n" if inner else f"{name} {value}\n")
+def _family(out: list[Family], name: str, kind: str, help: str, samples: Iterable[tuple[Labels, float]]) -> None:
+    out.append(Family(name=name, kind=kind, help=help, samples=tuple(samples)))
 
 
 def _label(text: str) -> str:

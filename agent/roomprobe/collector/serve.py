@@ -22,6 +22,8 @@ from roomprobe.collector.auth import Handler
 from roomprobe.collector.connections import Connections
 from roomprobe.collector.context import Collector, Settings
 from roomprobe.collector.database import writable
+from roomprobe.collector.exporters import running as exporters
+from roomprobe.collector.exporters.options import Export
 from roomprobe.collector.problems import Refusal
 from roomprobe.collector.retention import Keep
 from roomprobe.config import ConfigError
@@ -45,6 +47,7 @@ class Serve(Frozen, frozen=True, kw_only=True):
     behind_proxy: bool = False
     url: str | None = None
     keep: Keep = Keep()
+    export: Export = Export()
     head_s: float = 20.0
     body_s: float = 120.0
 
@@ -83,7 +86,7 @@ async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
     )
     collector = Collector(settings)
     try:
-        async with listening(serve, collector, context) as port:
+        async with exporters.exporting(collector, serve.export), listening(serve, collector, context) as port:
             await _hello(serve, collector, "http" if context is None else "https", port, pin, say)
             notify.say("READY=1")
             await stop.wait()
