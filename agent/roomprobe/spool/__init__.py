@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from roomprobe.spool.disk import Files, SpoolError
+from roomprobe.spool.engine import CAP_BYTES
 from roomprobe.spool.reading import Queued
 from roomprobe.spool.records import Position
-from roomprobe.spool.store import CAP_BYTES, NotKept, State, Store
+from roomprobe.spool.store import NotKept, State, Store
 
 __all__ = ["CAP_BYTES", "NotKept", "Position", "Queued", "Spool", "SpoolError", "State"]
 
