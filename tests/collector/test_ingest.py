@@ -364,3 +364,17 @@ async def test_a_room_is_silent_after_three_of_its_own_intervals(server: Running
     assert seen is not None
     assert (await ask(queries.fleet, seen + 29_000)).rooms[0].state == "full"
     assert (await ask(queries.fleet, seen + 31_000)).rooms[0].state == "silent"
+
+
+async def test_a_room_is_not_healthy_for_a_year_when_the_collectors_clock_was_set_back(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = server.collector.now()
+    year = 365 * DAY_S * 1000
+    sent = records(server)
+    monkeypatch.setattr(server.collector, "now", lambda: now + year)
+    assert (await server.post(sent[:2]))[0] == 200
+    monkeypatch.setattr(server.collector, "now", lambda: now)
+    assert (await server.get("/v1/rooms"))["rooms"][0]["state"] == "silent"
+    assert (await server.post(sent[2:]))[0] == 200
+    assert (await server.get("/v1/rooms"))["rooms"][0]["state"] == "full"

@@ -24,7 +24,11 @@ STATES = ("broken", "silent", "degraded", "unknown", "full")
 _BY_RANK = {3: "broken", 2: "degraded", 1: "unknown", 0: "full", -1: "unknown"}
 
 FLEET = "FROM room LEFT JOIN agent ON agent.id = room.agent LEFT JOIN chain ON chain.id = agent.chain"
-SILENT = f"(agent.last_seen IS NULL OR agent.revoked IS NOT NULL OR agent.last_seen < :now - {SILENT_AFTER} * agent.every_ms)"
+# Seen in the future: the collector's own clock was set back, so nothing is known of now until the box is heard again.
+SILENT = (
+    "(agent.last_seen IS NULL OR agent.revoked IS NOT NULL OR agent.last_seen > :now + 300000 "
+    f"OR agent.last_seen < :now - {SILENT_AFTER} * agent.every_ms)"
+)
 _STATE = f"CASE WHEN {SILENT} THEN {{silent}} ELSE {{else_}} END"
 STATE = _STATE.format(
     silent="'silent'",

@@ -173,7 +173,7 @@ def _state(db: sqlite3.Connection, agent: int, changed: bool, received: int, eve
     ).fetchone()
     before, room = db.execute("SELECT chain, room FROM agent WHERE id = ?", (agent,)).fetchone()
     db.execute(
-        "UPDATE agent SET last_seen = max(coalesce(last_seen, 0), ?), every_ms = ? WHERE id = ?",
+        "UPDATE agent SET last_seen = ?, every_ms = ? WHERE id = ?",
         (received, every_ms, agent),
     )
     if newest is not None and (newest[0] != before or changed):
