@@ -1,0 +1,179 @@
+"""`roomprobe run` as the process it is, as nobody in the room of a real network: signals, reload, kill -9, what it weighs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import peers
+from tests.lab.network import Lab
+
+pytestmark = pytest.mark.lab
+
+MOST_RESIDENT = 56 << 20
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        peers.everything(made)
+        yield made
+
+
+class Process:
+    """A daemon of nobody's, with its directories and what it says."""
+
+    def __init__(self, lab: Lab, place: Path, **tables: Any) -> None:
+        self.lab, self.place = lab, place
+        self.config = place / "r.toml"
+        self.state, self.runtime = place / "state", place / "run"
+        for folder in (place, self.state, self.runtime):
+            folder.mkdir(exist_ok=True)
+            os.chown(folder, 65534, 65534)
+        tables.setdefault("daemon", {"metrics": "off", "ndjson": str(place / "state/runs.ndjson")})
+        self.write(lab.config(**tables))
+        self.child: subprocess.Popen[str] | None = None
+
+    def write(self, text: str) -> None:
+        self.config.write_text(text)
+        self.config.chmod(0o644)
+
+    def start(self) -> None:
+        env = {"STATE_DIRECTORY": str(self.state), "RUNTIME_DIRECTORY": str(self.runtime)}
+        self.child = self.lab.popen("run", "--config", str(self.config), env=env)
+        assert self.child.stderr is not None
+        os.set_blocking(self.child.stderr.fileno(), False)
+        self.said = ""
+
+    def hear(self) -> str:
+        assert self.child is not None and self.child.stderr is not None
+        with contextlib.suppress(TypeError, BlockingIOError):
+            self.said += self.child.stderr.read() or ""
+        return self.said
+
+    def until(self, true: Callable[[], object], patience_s: float = 60.0) -> None:
+        end = time.monotonic() + patience_s
+        while not true():
+            assert self.child is not None and self.child.poll() is None, self.hear()
+            assert time.monotonic() < end, self.hear()
+            time.sleep(0.05)
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        file = self.state / "runs.ndjson"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """The exit status, and the seconds that it took."""
+        assert self.child is not None
+        begun = time.monotonic()
+        self.child.send_signal(number)
+        status = self.child.wait(20)
+        took = time.monotonic() - begun
+        self.close()
+        return status, took
+
+    def close(self) -> None:
+        """Ends it if need be, and reads what it said last."""
+        if self.child is None:
+            return
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        self.hear()
+        for pipe in (self.child.stdout, self.child.stderr):
+            if pipe is not None:
+                pipe.close()
+        self.child = None
+
+
+@pytest.fixture
+def process(lab: Lab) -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
+
+    def make(**tables: Any) -> Process:
+        place = lab.work / f"daemon-{len(list(lab.work.glob('daemon-*')))}"
+        made.append(Process(lab, place, **tables))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_run_a_reload_and_the_end(process: Callable[..., Process]) -> None:
+    one = process(site={"room": "Boardroom 4"})
+    one.until(lambda: one.documents)
+    assert {s["id"]: s["state"] for s in one.documents[0]["services"]}["sign-in"] == "full"
+    assert one.documents[0]["site"]["room"] == "Boardroom 4"
+    good = one.config.read_text()
+    one.write("[site]\norgg = 1\n")
+    assert one.child is not None
+    one.child.send_signal(signal.SIGHUP)
+    one.until(lambda: '"event": "reload"' in one.hear())
+    assert "unknown key" in one.hear() and '"stage": "failed"' in one.hear()
+    one.write(good.replace("Boardroom 4", "Boardroom 5"))
+    one.child.send_signal(signal.SIGHUP)
+    one.until(lambda: one.documents[-1]["site"]["room"] == "Boardroom 5")
+    status, took = one.end()
+    assert (status, took < 2) == (0, True)
+
+
+def test_stopped_in_the_midst_of_a_run_it_ends_within_two_seconds(process: Callable[..., Process]) -> None:
+    one = process()
+    one.until(lambda: '"event": "daemon"' in one.hear())
+    status, took = one.end()
+    assert (status, took < 2) == (0, True), one.said
+    assert all(not d["run"]["interrupted"] for d in one.documents)
+
+
+def test_killed_again_and_again_nothing_is_asked_too_often(process: Callable[..., Process]) -> None:
+    one = process()
+    one.until(lambda: one.documents)
+    for _ in range(3):
+        before = len(one.documents)
+        one.end(signal.SIGKILL)
+        one.start()
+        one.until(lambda: len(one.documents) > before)  # noqa: B023
+    one.end()
+    asked = [[c for c in d["checks"] if c["rtt_ms"] is not None] for d in one.documents]
+    assert asked[0] and not any(asked[1:])
+    states = [[(s["id"], s["state"]) for s in d["services"]] for d in one.documents]
+    assert all(found == states[0] for found in states)
+
+
+def test_two_at_once_are_one_too_many(process: Callable[..., Process], lab: Lab) -> None:
+    one = process()
+    one.until(lambda: one.documents)
+    env = {"STATE_DIRECTORY": str(one.state), "RUNTIME_DIRECTORY": str(one.runtime)}
+    with lab.popen("run", "--config", str(one.config), env=env) as second:
+        assert second.wait(30) == 3
+        assert second.stderr is not None and "Another roomprobe runs already" in second.stderr.read()
+    one.end()
+
+
+def test_what_it_weighs_with_every_profile(process: Callable[..., Process]) -> None:
+    one = process(profiles={"enabled": ["starleaf", "teamline-5141"]})
+    one.until(lambda: one.documents)
+    time.sleep(1.0)
+    assert one.child is not None
+    status = Path(f"/proc/{one.child.pid}/status").read_text()
+    resident = int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) << 10
+    before = Path(f"/proc/{one.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    time.sleep(5)
+    after = Path(f"/proc/{one.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ticks = sum(int(after[n]) - int(before[n]) for n in (11, 12))
+    print(f"\nresident {resident / 2**20:.1f} MiB, {ticks} ticks in 5 s idle")
+    assert resident <= MOST_RESIDENT
+    one.end()
