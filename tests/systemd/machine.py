@@ -1,0 +1,135 @@
+"""A machine with systemd as its first process: a bare Debian tree in systemd-nspawn, in the room of a lab network.
+
+The tree with Debian's packages is made once and kept beside the bare one (tests/fresh); every use gets a copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.fresh.bare import KEPT, Bare, kept_tree, remove
+from tests.lab.network import Lab
+
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3-venv", "procps", "iproute2", "ca-certificates")
+PROJECT = "/srv/roomprobe"
+BOOT_S = 60.0
+
+
+def kept_machine() -> Path:
+    """The tree with systemd in it; made when it is not there yet (about a minute)."""
+    kept_tree()
+    tree = KEPT / "machine"
+    if not tree.exists():
+        being_made = Path(tempfile.mkdtemp(prefix="making-", dir=KEPT))
+        try:
+            bare = Bare.made_at(being_made)
+            bare.run(["apt-get", "update", "-q"], check=True)
+            install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES]
+            bare.run(install, env={"DEBIAN_FRONTEND": "noninteractive"}, check=True, timeout_s=600)
+            for unit in ("systemd-resolved", "systemd-networkd", "systemd-timesyncd"):
+                bare.run(["systemctl", "mask", f"{unit}.service"])
+            bare.tree.rename(tree)
+        finally:
+            shutil.rmtree(being_made)
+    return tree
+
+
+class Machine:
+    """One copy, with this checkout in it; `boot` starts it in the lab's room."""
+
+    def __init__(self, place: Path) -> None:
+        self.tree = place / "tree"
+        subprocess.run(["cp", "-a", "--reflink=auto", str(kept_machine()), str(self.tree)], check=True)
+        self.bare = Bare(self.tree)
+        self.bare.put_project(PROJECT)
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._log = place / "console.log"
+        self._leader = 0
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """A file inside, root's."""
+        file = self.tree / path[1:]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def boot(self, lab: Lab) -> None:
+        """Until systemd says that it is up."""
+        self.write("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in lab.resolvers))
+        command = ["systemd-nspawn", "-q", "-D", str(self.tree), "--boot", "--register=no", "--keep-unit", "--console=pipe",
+                   "--resolv-conf=off", f"--machine=roomprobe-{os.getpid()}",
+                   f"--network-namespace-path=/run/netns/{lab.name('room')}"]  # fmt: skip
+        with self._log.open("wb") as log:
+            self._nspawn = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + BOOT_S
+        while time.monotonic() < until:
+            assert self._nspawn.poll() is None, f"systemd-nspawn ended: {self.console}"
+            with contextlib.suppress(subprocess.CalledProcessError, subprocess.TimeoutExpired):
+                self._leader = self._leader or self._find_leader()
+                if self._leader:
+                    said = self.run("systemctl", "is-system-running", check=False).stdout.strip()
+                    if said in ("running", "degraded"):
+                        return
+            time.sleep(0.2)
+        raise AssertionError(f"systemd did not come up: {self.console}")
+
+    @property
+    def console(self) -> str:
+        """The end of what the machine wrote to its console."""
+        return self._log.read_text(errors="replace")[-4000:]
+
+    def run(self, *argv: str, check: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """A command inside, as root, beside the services."""
+        enter = ["nsenter", "-t", str(self._leader), "-a", "--", "env", "-i", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        return subprocess.run([*enter, *argv], capture_output=True, text=True, check=check, timeout=timeout_s)
+
+    def show(self, unit: str, *names: str) -> dict[str, str]:
+        """Properties of a unit."""
+        said = self.run("systemctl", "show", unit, *(f"--property={name}" for name in names)).stdout
+        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def journal(self, unit: str = "roomprobe") -> str:
+        """All that a unit wrote."""
+        return self.run("journalctl", "-u", unit, "-o", "cat", "--no-pager").stdout
+
+    def close(self) -> None:
+        """Switches it off."""
+        if self._nspawn is None:
+            return
+        if self._leader:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._leader, signal.SIGKILL)  # with the first process all of the machine ends
+        try:
+            self._nspawn.wait(10)
+        except subprocess.TimeoutExpired:
+            self._nspawn.kill()
+            self._nspawn.wait()
+
+    def _find_leader(self) -> int:
+        """The machine's first process: the child of systemd-nspawn."""
+        assert self._nspawn is not None
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
+
+
+@contextlib.contextmanager
+def machine(place: Path) -> Iterator[Machine]:
+    """A machine that is switched off and removed afterwards."""
+    made = None
+    try:
+        made = Machine(place)
+        yield made
+    finally:
+        if made is not None:
+            made.close()
+        remove(place / "tree")
