@@ -155,12 +155,12 @@ def _silence(word: str) -> Any:
         if row is None:
             return None
         since = "" if row["last_seen"] is None else f" since {stamp(row['last_seen'])}"
-        words = {"silent": f"Nothing was heard of its box{since}.", "heard": "Its box is heard again."}
-        said = {name: Said(outcome=name, **_NOTHING, sentence=text) for name, text in words.items()}
-        other = "heard" if word == "silent" else "silent"
+        text = f"Nothing was heard of its box{since}." if word == "silent" else "Its box is heard again."
+        before = Said(outcome="heard" if word == "silent" else "silent", **_NOTHING, sentence=None)
+        after = Said(outcome=word, **_NOTHING, sentence=text)
         return Event(
             id=_id("room", room, word, at), kind="room", at=at, room=row["name"], site=row["site"], org=row["org"],
-            agent=row["uuid"], name=row["name"], before=said[other], after=said[word],
+            agent=row["uuid"], name=row["name"], before=before, after=after,
         )  # fmt: skip
 
     return made

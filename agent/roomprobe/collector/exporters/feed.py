@@ -103,7 +103,8 @@ def hush(db: sqlite3.Connection, now: int, up_ms: int) -> int:
     silent = {
         number: revoked is None and up_ms > 3 * every
         for number, every, revoked in db.execute(
-            f"SELECT room.id, coalesce(agent.every_ms, 300000), agent.revoked {FLEET} WHERE {SILENT}", {"now": now}
+            f"SELECT room.id, coalesce(agent.every_ms, 300000), agent.revoked {FLEET} WHERE {SILENT} AND agent.last_seen NOT NULL",
+            {"now": now},
         ).fetchall()
     }
     fresh, heard, told = set[int](), set[int](), set(silent)

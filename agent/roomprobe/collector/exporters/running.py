@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from roomprobe.collector.context import Collector
@@ -15,6 +16,8 @@ from roomprobe.collector.exporters.follow import follow, look_after
 from roomprobe.collector.exporters.options import Export
 from roomprobe.collector.problems import Refusal
 from roomprobe.config import ConfigError
+
+Job = Callable[[], Coroutine[Any, Any, None]]
 
 
 @contextlib.asynccontextmanager
@@ -29,7 +32,7 @@ async def exporting(collector: Collector, export: Export) -> AsyncIterator[None]
             raise ConfigError(f"The exporters cannot begin. {refusal}") from None
     async with AsyncExitStack() as stack:
         jobs = await _jobs(collector, export, stack) if names else []
-        tasks = [asyncio.create_task(job) for job in jobs]
+        tasks = [asyncio.create_task(job()) for job in jobs]
         try:
             yield
         finally:
@@ -38,8 +41,8 @@ async def exporting(collector: Collector, export: Export) -> AsyncIterator[None]
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _jobs(collector: Collector, export: Export, stack: AsyncExitStack) -> list[Coroutine[Any, Any, None]]:
-    jobs: list[Coroutine[Any, Any, None]] = [look_after(collector)]
+async def _jobs(collector: Collector, export: Export, stack: AsyncExitStack) -> list[Job]:
+    jobs: list[Job] = [partial(look_after, collector)]
     if export.webhook:
         from roomprobe.collector.exporters import http, webhook
 
@@ -51,14 +54,14 @@ async def _jobs(collector: Collector, export: Export, stack: AsyncExitStack) -> 
             export.webhook_key,
             checks=export.webhook_checks,
         )
-        jobs.append(follow(collector, hook))
+        jobs.append(partial(follow, collector, hook))
     if export.otlp:
         from roomprobe.collector.exporters import http, otlp
 
         session = await stack.enter_async_context(http.session(export.ca_file))
         receiver = otlp.Receiver(session, export.otlp, export.otlp_headers)
-        jobs.append(otlp.metrics_for_ever(collector, receiver, export.otlp_every_s))
-        jobs.append(follow(collector, otlp.Logs(collector, receiver)))
+        jobs.append(partial(otlp.metrics_for_ever, collector, receiver, export.otlp_every_s))
+        jobs.append(partial(follow, collector, otlp.Logs(collector, receiver)))
     if export.file:
         from roomprobe.collector.exporters.files import File
 
@@ -67,5 +70,5 @@ async def _jobs(collector: Collector, export: Export, stack: AsyncExitStack) -> 
         with contextlib.suppress(ValueError, RuntimeError):  # signals belong to the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, file.reopen)
             stack.callback(asyncio.get_running_loop().remove_signal_handler, signal.SIGHUP)
-        jobs.append(follow(collector, file))
+        jobs.append(partial(follow, collector, file))
     return jobs
