@@ -205,7 +205,8 @@ class Hold(Frozen, frozen=True, kw_only=True):
     far end cannot be asked), stopped (by us). `after_s` is when it ended, or the whole time.
 
     `again` is a new connection to the emulator after a loss: same, restarted (another instance), refused or silent; and
-    `far_side` what that instance says of the old connection.
+    `far_side` what that instance says of the old connection. `noisy`: a real
+    codec sent something meanwhile, so it was not idle.
     """
 
     asked_s: float
@@ -213,6 +214,7 @@ class Hold(Frozen, frozen=True, kw_only=True):
     end: Literal["alive", "silent", "reset", "closed", "unproven", "stopped"]
     again: Literal["same", "restarted", "refused", "silent"] | None = None
     far_side: Literal["open", "closed", "unknown"] | None = None
+    noisy: bool = False
 
 
 class ControllerEvidence(Frozen, frozen=True, kw_only=True, tag="controller"):
@@ -288,12 +290,16 @@ class OwnAddress(Frozen, frozen=True, kw_only=True):
 
 
 class Near(Frozen, frozen=True, kw_only=True):
-    """An entry of the neighbour cache after the run's own questions; `state` as the kernel names it (RFC 4861 7.3.2)."""
+    """An entry of the neighbour cache after the run's own questions; `state` as the kernel names it (RFC 4861 7.3.2).
+
+    `confirmed_s`: how many seconds ago the kernel last had proof that it is there.
+    """
 
     address: str
     mac: str | None
     state: str
     router: bool
+    confirmed_s: float | None = None
 
 
 class Router(Frozen, frozen=True, kw_only=True):
@@ -319,6 +325,7 @@ class LinkEvidence(Frozen, frozen=True, kw_only=True, tag="link"):
     `gateway` is None when the codec is a neighbour; `source` is the kernel's choice of our own address, None without a route.
     `heard` answered the all-nodes echo, or refused a datagram, during this look; `untried` says why no echo could be sent, `echoed` whether the
     codec answered one. `elsewhere` are other interfaces on which the same address is a neighbour. `gateway4` is the state of the IPv4 router.
+    `since_s`: how long ago the first packet of this run went to the codec; only what was confirmed since then is proof.
     """
 
     address: str
@@ -335,6 +342,8 @@ class LinkEvidence(Frozen, frozen=True, kw_only=True, tag="link"):
     routers: tuple[Router, ...] = ()
     sources: tuple[SourceTry, ...] = ()
     gateway4: str | None = None
+    gateway4_confirmed_s: float | None = None
+    since_s: float = 0.0
     duration_s: float = 0.0
 
 

@@ -155,7 +155,8 @@ def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: W
     doubt = f" {inferred[0].sentence}" if inferred else ""
     quality = QUALITY
     if finding.is_link([u.witness for u in counted if u.witness]):
-        doubt, quality = "", finding.works(counted)
+        doubt, quality = "", finding.works(counted, profile.row)
+        proven = proven and not finding.moved(counted, profile.row)
     return _make(profile, spec, State.FULL, Reason.ALL_MET, Confidence.PROVEN if proven else Confidence.INFERRED,
                  f"{spec.title} {'will' if proven else 'should'} work in full. {_over(walked)}{quality}{way}{doubt}", walked=walked)  # fmt: skip
 

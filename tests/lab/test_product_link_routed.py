@@ -46,7 +46,7 @@ def test_one_port_is_dropped(lab: Lab, name: str) -> None:
     run = link(lab)
     touch(run, "broken", where="lan")
     found = row(run, name)
-    assert (found["outcome"], found["confidence"]) == ("filtered", "proven"), told(run)
+    assert (found["outcome"], found["confidence"]) == ("filtered", "inferred"), told(run)
     assert found["hop"]["last_answering"]["address"] == lab.hop_address("fw", 6), told(run)
     assert {row(run, other)["outcome"] for other in ROWS if other != name} == {"open"}, told(run)
 
@@ -56,7 +56,7 @@ def test_one_port_is_reset_in_the_codecs_name(lab: Lab, name: str) -> None:
     faults.tcp_reset(lab, "fw", (ROWS[name],))
     run = link(lab)
     touch(run, "broken", where="lan")
-    assert (row(run, name)["outcome"], row(run, name)["confidence"]) == ("rejected", "proven"), told(run)
+    assert (row(run, name)["outcome"], row(run, name)["confidence"]) == ("rejected", "inferred"), told(run)
 
 
 @pytest.mark.parametrize("name", ["I2", "I4"])

@@ -48,10 +48,10 @@ OWN = (
     OwnAddress(address="fe80::10", prefix=64, usable=True),
     OwnAddress(address="fd00:50::10", prefix=64, usable=True),
 )
-THERE = Near(address=CODEC, mac="02:00:00:00:00:20", state="reachable", router=False)
+THERE = Near(address=CODEC, mac="02:00:00:00:00:20", state="reachable", router=False, confirmed_s=1.0)
 GONE = Near(address=CODEC, mac=None, state="failed", router=False)
-HOST = Near(address="fe80::30%eth0", mac="02:00:00:00:00:30", state="reachable", router=False)
-ROUTER = Near(address="fe80::1%eth0", mac="02:00:00:00:00:01", state="reachable", router=True)
+HOST = Near(address="fe80::30%eth0", mac="02:00:00:00:00:30", state="reachable", router=False, confirmed_s=1.0)
+ROUTER = Near(address="fe80::1%eth0", mac="02:00:00:00:00:01", state="reachable", router=True, confirmed_s=1.0)
 LOST_ROUTER = msgspec.structs.replace(ROUTER, state="failed")
 EMULATOR = Emulator(instance="0" * 16, connection=1, version="0.1", seen_address="fe80::10", seen_port=40000)
 BOTH = Blocks(size=4096, up=True, down=True)
@@ -61,6 +61,7 @@ NO_NEIGHBOUR = Connect(result="failure", failure=Failure(operation="connect", er
 
 
 def seen(row: str, result: str | Connect = "connected", **more: Any) -> ControllerEvidence:
+    result = more.pop("connect", result)
     connect = result if isinstance(result, Connect) else Connect(result=result, source="fe80::10", source_port=40000)
     stage = "connected" if connect.result == "connected" else "connect"
     return ControllerEvidence(connect=connect, ask=PORTS[row][1], **{"stage": stage, **more})
@@ -80,7 +81,15 @@ def real(row: str) -> ControllerEvidence:
 
 
 def link(*near: Near, **more: Any) -> LinkEvidence:
-    fields = {"interface": "eth0", "gateway": None, "source": "fe80::10", "carrier": True, "own": OWN, "near": near}
+    fields = {
+        "interface": "eth0",
+        "gateway": None,
+        "source": "fe80::10",
+        "carrier": True,
+        "own": OWN,
+        "near": near,
+        "since_s": 5.0,
+    }
     return LinkEvidence(**{"address": CODEC, **fields, **more})
 
 
@@ -115,7 +124,13 @@ def all_ports(make: Any) -> dict[str, ControllerEvidence]:
 def service(results: dict[str, Result]) -> Service:
     rows = tuple(
         Requirement(
-            id=r, purpose=r, document="d", services=("touch-controller",), need=Need.REQUIRED, kind="controller"
+            id=r,
+            purpose=r,
+            document="d",
+            services=("touch-controller",),
+            need=Need.REQUIRED,
+            kind="controller",
+            port=PORTS[r][0],
         )
         for r in PORTS
     )
@@ -161,8 +176,20 @@ REFUSED, SILENT = Connect(result="refused", source="fe80::10"), Connect(result="
 ABSENT = [
     ((GONE, HOST, ROUTER), {}, Outcome.UNANSWERED, Where.FAR_END, "other devices here do"),
     ((GONE, ROUTER), {}, Outcome.UNANSWERED, Where.UNKNOWN, "The router fe80::1%eth0 does"),
-    ((GONE, LOST_ROUTER), {"gateway4": "reachable"}, Outcome.FILTERED, Where.LAN, "which does answer over IPv4"),
-    ((GONE, LOST_ROUTER), {"gateway4": "failed"}, Outcome.UNANSWERED, Where.UNKNOWN, "which of them cannot be told"),
+    (
+        (GONE, LOST_ROUTER),
+        {"gateway4": "reachable", "gateway4_confirmed_s": 2.0},
+        Outcome.FILTERED,
+        Where.LAN,
+        "which does answer over IPv4",
+    ),
+    (
+        (GONE, LOST_ROUTER),
+        {"gateway4": "reachable", "gateway4_confirmed_s": 20.0},
+        Outcome.UNANSWERED,
+        Where.UNKNOWN,
+        "which of them cannot be told",
+    ),
     ((GONE,), {}, Outcome.UNANSWERED, Where.UNKNOWN, "no other device here answers by IPv6"),
     ((GONE,), {"elsewhere": ("eth1",)}, Outcome.UNANSWERED, Where.THIS_BOX, "--codec fe80::20%eth1"),
 ]
@@ -345,9 +372,19 @@ ADVERTISED = Router(address="fe80::bad", interface="eth0", advertised=True, metr
 OURS = Router(address="fe80::1", interface="eth0", advertised=False, metric=1024)
 
 
+STRAY = OwnAddress(address="2001:db8:bad::10", prefix=64, usable=True, dynamic=True)
+
+
 def routed(**more: Any) -> LinkEvidence:
     return link(
-        **{"address": ROUTED, "gateway": "fe80::1", "source": "2001:db8:bad::10", "routers": (OURS, ADVERTISED), **more}
+        **{
+            "address": ROUTED,
+            "gateway": "fe80::1",
+            "source": "2001:db8:bad::10",
+            "own": (*OWN, STRAY),
+            "routers": (OURS, ADVERTISED),
+            **more,
+        }
     )
 
 
@@ -437,7 +474,7 @@ def test_the_far_roomprobe_listens_so_silence_is_stopped_on_the_way(address: str
     between = link(THERE) if address == CODEC else routed()
     results = settled(all_ports(knowing) | {"I3": seen("I3", SILENT)}, between, address=address)
     verdict = results["I3"].verdict
-    assert (verdict.outcome, verdict.confidence) == (Outcome.FILTERED, Confidence.PROVEN), verdict.sentence
+    assert (verdict.outcome, verdict.confidence) == (Outcome.FILTERED, Confidence.INFERRED), verdict.sentence
     assert "listens on it" in verdict.sentence and verdict.where is Where.LAN
     assert service(results).state is State.BROKEN
 
@@ -446,7 +483,7 @@ def test_the_far_roomprobe_listens_so_silence_is_stopped_on_the_way(address: str
 def test_the_far_roomprobe_listens_so_a_refusal_is_forged_on_the_way(address: str) -> None:
     between = link(THERE) if address == CODEC else routed()
     verdict = settled(all_ports(knowing) | {"I3": seen("I3", REFUSED)}, between, address=address)["I3"].verdict
-    assert (verdict.outcome, verdict.confidence, verdict.where) == (Outcome.REJECTED, Confidence.PROVEN, Where.LAN)
+    assert (verdict.outcome, verdict.confidence, verdict.where) == (Outcome.REJECTED, Confidence.INFERRED, Where.LAN)
 
 
 def test_a_port_that_the_far_roomprobe_does_not_play_is_closed() -> None:
@@ -521,3 +558,64 @@ def test_a_real_codecs_open_ports_are_not_connected_to_again() -> None:
 def test_an_emulators_open_port_is_the_control() -> None:
     silent = flows_of(all_ports(emulated) | {"I2": seen("I2", SILENT)}, ROUTED)
     assert silent == {ROUTED: [("tcp", 443, "suspect"), ("tcp", 69, "control")]}
+
+
+def test_a_source_of_our_own_that_a_rule_drops_is_no_stray_router() -> None:
+    tries = (SourceTry(source="fd00:50::10", port=69, result="connected"),)
+    results = judged(
+        all_ports(lambda row: seen(row, SILENT)), routed(sources=tries, own=OWN, routers=(OURS,)), address=ROUTED
+    )
+    assert told(results["I1"]) == (Outcome.FILTERED, Reason.SIBLING_ANSWERS, Where.LAN)
+    assert "drops the one source" in results["I1"].verdict.sentence
+
+
+def test_a_neighbour_known_from_before_is_no_proof_of_now() -> None:
+    old = msgspec.structs.replace(THERE, confirmed_s=20.0)
+    results = judged(all_ports(lambda row: seen(row, SILENT)), link(old, HOST))
+    assert told(results["I1"]) == (Outcome.UNANSWERED, Reason.NEIGHBOUR_SILENT, Where.UNKNOWN)
+    assert "a moment ago" in results["I1"].verdict.sentence
+    others = msgspec.structs.replace(HOST, confirmed_s=20.0)
+    alone = judged(all_ports(lambda row: seen(row, NO_NEIGHBOUR)), link(GONE, others))
+    assert "no other device here answers" in alone["I1"].verdict.sentence
+    echoed = judged(all_ports(lambda row: seen(row, SILENT)), link(old, echoed=True))
+    assert told(echoed["I1"])[1] is Reason.NEIGHBOUR_ANSWERS
+
+
+def test_loss_is_not_taken_for_a_port_filter() -> None:
+    lossy = Timing(rtt_ms=1.0, repeats=2)
+    evidence = all_ports(lambda row: emulated(row, emulator=LISTENING, timing=lossy)) | {"I3": seen("I3", SILENT)}
+    assert told(settled(evidence, link(THERE))["I3"])[:2] == (Outcome.UNANSWERED, Reason.LOSS)
+
+
+def test_a_device_that_refuses_the_control_api_is_no_codec() -> None:
+    nas = device(1, 443, 5000, 5152, refused=(69, 23456))
+    found = candidates.choose([nas, device(2, 443, 5000)], 23456, ())
+    assert (found.chosen, found.reason) == (None, Reason.NO_CODEC)
+    found = candidates.choose([device(1, 69, 443, 5000), device(2, 443, 5000)], 23456, ())
+    assert (found.chosen, found.reason) == (None, Reason.SEVERAL_CODECS)
+
+
+def test_no_choice_is_made_while_some_were_not_asked() -> None:
+    found = candidates.choose([device(1, *ALL)], 23456, (), unasked=8)
+    assert (found.chosen, found.reason) == (None, Reason.SEVERAL_CODECS) and "8 more devices" in found.sentence
+    assert "8 more devices" in candidates.choose([device(1)], 23456, (), unasked=8).sentence
+
+
+def test_this_very_box_is_no_codec() -> None:
+    own = Connect(result="connected", source="fe80::20%eth0", source_port=40000)
+    results = judged(all_ports(lambda row: emulated(row, connect=own)), None)
+    assert told(results["I1"]) == (Outcome.UNANSWERED, Reason.ADDRESS_UNUSABLE, Where.THIS_BOX)
+
+
+def test_what_was_not_tried_is_said_beside_what_works() -> None:
+    some = judged({"I2": emulated("I2")}, None)
+    assert "Only TCP 443 was tried" in service(some).sentence and "All ports" not in service(some).sentence
+    moved = judged(all_ports(emulated), None)
+    for result in moved.values():
+        assert "moved" not in service(moved).sentence
+        shifted = {
+            row: msgspec.structs.replace(r, check=msgspec.structs.replace(r.check, port=(r.check.port or 0) + 1000))
+            for row, r in moved.items()
+        }
+    found = service(shifted)
+    assert "moved by 1000" in found.sentence and found.confidence is Confidence.INFERRED

@@ -16,32 +16,42 @@ from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.text import escape
 from roomprobe.vendor import mac_prefix
 
+HALF = 2
 ENOUGH = 3  # of the five ports: a codec behind a port filter still shows so many more often than any other device
 MOST_SHOWN = 6
 
 
-def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequence[str]) -> Search:
-    """The codec among the neighbours that answered. `telling` is the port of the control API, whose answer alone is enough."""
+def choose(candidates: Sequence[Candidate], telling: int | None, untried: Sequence[str], unasked: int = 0) -> Search:
+    """The codec among the neighbours that answered. `telling` is the port of the control API, whose answer alone is enough.
+
+    `unasked` counts devices that were too many to ask: then no choice is made.
+    """
     everybody = _devices(candidates)
     devices = [c for c in everybody if c.open]
-    like = [d for d in devices if telling in d.open or len(d.open) >= ENOUGH]
+    like = [d for d in devices if telling in d.open or (len(d.open) >= ENOUGH and telling not in d.refused)]
+    half = [d for d in devices if d not in like and len(d.open) >= HALF and telling not in d.refused]
+    if like and (unasked or (half and telling not in like[0].open)):
+        like += half  # not the only one that it could be
     tried = f"{len(everybody)} neighbour{'' if len(everybody) == 1 else 's'} on this network"
     made = Search(
         candidates=tuple(c for c in everybody if c.open or c.refused),
         asked=len(everybody),
         untried=tuple(dict.fromkeys(untried)),
     )
-    if len(like) == 1:
+    if len(like) == 1 and not unasked:
         sentence = f"The codec was found by itself: {shown(like[0])}, the only one of {tried} that answers like one."
         return msgspec.structs.replace(made, chosen=like[0].address, sentence=sentence)
     if like:
         return msgspec.structs.replace(
             made,
             reason=Reason.SEVERAL_CODECS,
-            sentence=f"Which is the codec of this room? {_listed(like)} answer like one. Say which with --codec.",
+            sentence=f"Which is the codec of this room? {_listed(like)} {_s('answer', like)} like one{_unasked(unasked)}. "
+            "Say which with --codec.",
         )
     return msgspec.structs.replace(
-        made, reason=Reason.NO_CODEC, sentence=f"No codec was found: {_nobody(everybody, devices, tried)} {_hint(made)}"
+        made,
+        reason=Reason.NO_CODEC,
+        sentence=f"No codec was found: {_nobody(everybody, devices, tried)} {_hint(made, unasked)}",
     )
 
 
@@ -57,12 +67,18 @@ def _nobody(everybody: Sequence[Candidate], devices: Sequence[Candidate], tried:
     return "no neighbour showed itself by IPv6 on this network."
 
 
+def _unasked(count: int) -> str:
+    return f", and {count} more devices were too many to ask" if count else ""
+
+
 def _showed(devices: Sequence[Candidate]) -> str:
     return "showed themselves" if len(devices) > 1 else "showed itself"
 
 
-def _hint(made: Search) -> str:
+def _hint(made: Search, unasked: int) -> str:
     """What to do about it."""
+    if unasked:
+        return f"{unasked} more devices were too many to ask: give the codec's address with --codec."
     if made.untried:
         return "This user may not send the echo that makes neighbours show themselves: give the codec's address with --codec, or use sudo."
     return "It is off or elsewhere, or the network keeps this box from it: with its address (--codec) more can be said."

@@ -51,8 +51,10 @@ def refine(result: Result, link: LinkEvidence | None, others: Sequence[Result]) 
     if own is not None:
         return own
     if link.gateway is not None or link.source is None:
-        return _routed(what, first, link)
-    if first.reason is Reason.NEIGHBOUR_SILENT or not _resolved(link):
+        return _routed(what, first, link, others)
+    if first.reason is not Reason.NEIGHBOUR_SILENT and not _resolved(link, others) and _remembered(link):
+        return _gone(what, first, link)
+    if first.reason is Reason.NEIGHBOUR_SILENT or not _resolved(link, others):
         return _unresolved(what, first, link)
     if first.outcome is Outcome.REFUSED:
         return Verdict(
@@ -108,7 +110,7 @@ def _own_side(what: str, first: Verdict, link: LinkEvidence) -> Verdict | None:
             hop=None,
             sentence=f"{what} was not sent: {why}.",
         )
-    if link.elsewhere and not _resolved(link):
+    if link.elsewhere and not _remembered(link):
         right = f"{link.address.partition('%')[0]}%{escape(link.elsewhere[0], 20)}"
         return replaced(
             first,
@@ -153,7 +155,7 @@ def _unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
             sentence=f"{silent}. The router {_listed(routers)} does, and no other device shows itself: the codec is off or elsewhere, or "
             f"the switch keeps the ports apart (client isolation); which of them cannot be told from here.{known} {unsent}",
         )
-    if link.gateway4 in RESOLVED and any(_routes(n, link) for n in lost):
+    if _fresh(link.gateway4_confirmed_s, link) and any(_routes(n, link) for n in lost):
         return Verdict(
             outcome=Outcome.FILTERED,
             confidence=Confidence.INFERRED,
@@ -170,6 +172,19 @@ def _unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
         where=Where.UNKNOWN,
         sentence=f"{silent}, and no other device here answers by IPv6: nobody is there, or the network filters neighbour discovery or "
         f"multicast, or it keeps the ports apart (client isolation); which of them cannot be told from here. {unsent}",
+    )
+
+
+def _gone(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
+    """Known from a moment ago, and silent to everything now."""
+    return replaced(
+        first,
+        outcome=Outcome.UNANSWERED,
+        confidence=Confidence.NONE,
+        reason=Reason.NEIGHBOUR_SILENT,
+        where=Where.UNKNOWN,
+        sentence=f"Cannot tell: {what} gets no answer, and {_device(link)}, which was a neighbour a moment ago, answers nothing at all now: "
+        "it went off, or a filter drops everything to it. Run it again in a minute.",
     )
 
 
@@ -200,7 +215,7 @@ def _silent(what: str, link: LinkEvidence, others: Sequence[Result]) -> Verdict:
     )
 
 
-def _routed(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
+def _routed(what: str, first: Verdict, link: LinkEvidence, others: Sequence[Result]) -> Verdict:
     """The codec is behind a router: is it our own source address or way that is wrong? The path itself is verdict.refine's."""
     advertised = [r for r in link.routers if r.advertised]
     working = [t for t in link.sources if t.result in ("connected", "refused")]
@@ -213,6 +228,17 @@ def _routed(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
             reason=Reason.UNREACHABLE,
             where=Where.THIS_BOX,
             sentence=f"{what} was not sent: this box has no IPv6 route to {escape(link.address, 60)}.",
+        )
+    connected = any(_answers(r) and r.evidence.connect.source == link.source for r in others)
+    stray_source = any(same_address(a.address, link.source) and a.dynamic for a in link.own) and bool(advertised)
+    if silent and working and (connected or not stray_source):
+        return Verdict(
+            outcome=Outcome.FILTERED,
+            confidence=Confidence.PROVEN,
+            reason=Reason.SIBLING_ANSWERS,
+            where=Where.LAN,
+            sentence=f"{what} gets no answer from this box's address {link.source}; from its address {working[0].source} the codec answers: a "
+            "rule on the way drops the one source and not the other.",
         )
     if silent and working:
         by = f", which router {named} advertised" if len(advertised) == 1 else ""
@@ -264,8 +290,22 @@ def _answers(result: Result) -> bool:
     return isinstance(evidence, ControllerEvidence) and evidence.connect.result in ("connected", "refused")
 
 
-def _resolved(link: LinkEvidence) -> bool:
-    return any(same_address(n.address, link.address) and n.state in RESOLVED and n.mac is not None for n in link.near)
+def _resolved(link: LinkEvidence, others: Sequence[Result] = ()) -> bool:
+    """The codec was there during this run: it answered an echo or a datagram, the kernel had proof, or another port of it answered."""
+    known = [
+        n for n in link.near if same_address(n.address, link.address) and n.state in RESOLVED and n.mac is not None
+    ]
+    alive = any(_alive(n, link) for n in known) or any(_answers(r) for r in others)
+    return bool(known) and (bool(link.echoed) or alive)
+
+
+def _remembered(link: LinkEvidence) -> bool:
+    """The kernel still knows the codec from a moment ago, without any proof of now."""
+    return any(same_address(n.address, link.address) and n.state in RESOLVED for n in link.near)
+
+
+def _fresh(confirmed_s: float | None, link: LinkEvidence) -> bool:
+    return confirmed_s is not None and confirmed_s <= link.since_s
 
 
 def _routes(near: Near, link: LinkEvidence) -> bool:
@@ -273,8 +313,9 @@ def _routes(near: Near, link: LinkEvidence) -> bool:
 
 
 def _alive(near: Near, link: LinkEvidence) -> bool:
-    """It answered during this run: the kernel confirmed it just now, or it answered an echo or a connect."""
-    return near.state == "reachable" or any(same_address(near.address, one) for one in link.heard)
+    """It answered during this run: the kernel had proof, or it answered an echo or a datagram. An older entry proves nothing."""
+    sure = near.state in RESOLVED and _fresh(near.confirmed_s, link)
+    return sure or any(same_address(near.address, one) for one in link.heard)
 
 
 def _device(link: LinkEvidence) -> str:

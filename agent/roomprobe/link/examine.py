@@ -48,6 +48,8 @@ async def look(address: str, results: Sequence[Result], net: Net) -> LinkEvidenc
         routers=seen.routers,
         sources=sources,
         gateway4=seen.gateway4,
+        gateway4_confirmed_s=seen.gateway4_confirmed_s,
+        since_s=round(time.monotonic() - started + max(r.evidence.duration_s for r in results), 3),
         duration_s=round(time.monotonic() - started, 4),
     )
 

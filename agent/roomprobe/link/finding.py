@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from roomprobe.evidence import ControllerEvidence
 from roomprobe.meets import Meets
-from roomprobe.model import Result
+from roomprobe.model import Requirement, Result
 from roomprobe.outcome import Reason
 from roomprobe.unit import Unit
 
@@ -41,20 +41,34 @@ def telling(units: Sequence[Unit]) -> Unit | None:
     return next(iter((*strangers, *units)), None)
 
 
-def works(counted: Sequence[Unit]) -> str:
-    """What a link that works showed: with whom, and what could not be shown."""
+def moved(counted: Sequence[Unit], rows: Sequence[Requirement]) -> int:
+    """By how much the ports were moved (--port-offset)."""
+    base = {row.id: row.port or 0 for row in rows}
+    return next(((u.witness.check.port or 0) - base.get(u.witness.check.row, 0) for u in counted if u.witness), 0)
+
+
+def works(counted: Sequence[Unit], rows: Sequence[Requirement]) -> str:
+    """What a link that works showed: with whom, and what could not be shown. `rows` are all that the profile has."""
     evidence = [u.witness.evidence for u in counted if u.witness is not None]
     seen = [e for e in evidence if isinstance(e, ControllerEvidence)]
     parts = []
     if seen and all(e.emulator is not None for e in seen):
-        parts.append("All ports were tried with the roomprobe that plays the codec; a real codec was not there.")
+        whole = "All ports were" if len(seen) == len(rows) else "It was"
+        parts.append(f"{whole} tried with the roomprobe that plays the codec; a real codec was not there.")
+    if len(seen) < len(rows):
+        parts.insert(0, f"Only {_ports(counted)} {'was' if len(seen) == 1 else 'were'} tried.")
+    if offset := moved(counted, rows):
+        parts.append(
+            f"The ports were moved by {offset} (--port-offset); a filter for the real ones would not have shown."
+        )
     silent = [u for u in counted if u.witness is not None and u.witness.verdict.reason is Reason.HANDSHAKE_ONLY]
     if silent:
         take = "takes" if len(silent) == 1 else "take"
         parts.append(f"{_ports(silent)} {take} connections; what is spoken there is not published.")
     held = [e.hold for e in seen if e.hold is not None and e.hold.end == "alive"]
     if held and len(held) == len(seen):
-        parts.append(f"All lasted {held[0].asked_s:g} s without traffic.")
+        quiet = "" if any(h.noisy for h in held) else " without traffic"
+        parts.append(f"All lasted {held[0].asked_s:g} s{quiet}.")
     if any(e.timing is not None and e.timing.repeats for e in seen):
         parts.append("Packets were lost on the way and had to be repeated.")
     return " ".join(parts)

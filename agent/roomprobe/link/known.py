@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,10 +49,13 @@ def read(place: Path | None) -> dict[str, Seen]:
     if place is None:
         return {}
     try:
-        with (place / FILE).open("rb") as file:
+        # O_NONBLOCK: opening a FIFO that nobody writes to would otherwise wait for ever.
+        with os.fdopen(os.open(place / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return {}
             data = file.read(MOST_BYTES + 1)
         return msgspec.json.decode(data, type=dict[str, Seen]) if len(data) <= MOST_BYTES else {}
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return {}
 
 

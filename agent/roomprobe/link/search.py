@@ -44,7 +44,7 @@ async def find(made: Plan, config: Config, here: Host, net: Net) -> Search:
     each = {n.mac: n for n in reversed(there)}  # a device with several addresses is asked once, at its link-local one
     near = [(n.address, n.mac, n.router) for n in each.values()][:MOST_NEIGHBOURS]
     found = await asyncio.gather(*(_knock(address, mac, router, ports, net) for address, mac, router in near))
-    return candidates.choose(found, telling, untried)
+    return candidates.choose(found, telling, untried, unasked=max(0, len(each) - MOST_NEIGHBOURS))
 
 
 def _unable(interfaces: Sequence[str]) -> Search:
@@ -66,6 +66,11 @@ async def _named(name: str, links: Sequence[Link], net: Net) -> Search:
     if not addresses:
         sentence = f"No codec was found: nobody on this network answers {by} for the name {name}."
         return Search(named=True, reason=Reason.NO_CODEC, sentence=sentence, untried=untried)
+    local = [a for a in addresses if a.startswith("fe80:")]
+    found = tuple(Candidate(address=a) for a in addresses)
+    if len(local) > 1:
+        sentence = f"Which is the codec? More than one device answers {by} for the name {name}: {', '.join(local)}. Say which with --codec."
+        return Search(named=True, candidates=found, reason=Reason.SEVERAL_CODECS, sentence=sentence, untried=untried)
     sentence = f"The codec {name} was found by {by}: {addresses[0]}."
     return Search(
         named=True,

@@ -14,6 +14,7 @@ from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced
 from roomprobe.site import on_link, where_between
 
+_OWN = "(A firewall on one of the two boxes themselves would look the same.)"
 _SILENT = frozenset({Reason.SILENCE, Reason.UNPROVEN})
 _STOPPED = frozenset({Outcome.CLOSED, Outcome.REFUSED, Outcome.FILTERED, Outcome.UNANSWERED})
 
@@ -36,23 +37,33 @@ def _settled(result: Result, results: Sequence[Result], facts: Facts) -> Result:
     found = None if far_side is None else _with_far_side(result, far_side, facts)
     if found is None and not on_link(check.address or "", facts):
         found = _routed(result, others, facts)
-    return result if found is None else Result(check=check, evidence=evidence, verdict=found)
+    found = found or result.verdict
+    if found.reason is Reason.SIBLING_ANSWERS and _lossy(others):
+        found = _lost(result, "gets no answer, but other ports do")
+    return Result(check=check, evidence=evidence, verdict=found)
 
 
 def _idle(result: Result, others: Sequence[Result]) -> Verdict:
     """A firewall that forgets idle connections forgets all that were held alike; where only some died and packets are lost, it is that."""
-    held = [r.evidence for r in others if r.evidence.hold is not None]
-    lossy = any(e.timing is not None and e.timing.repeats for e in held)
-    if not lossy or not any(e.hold.end == "alive" for e in held):
+    held = [r for r in others if r.evidence.hold is not None]
+    if not _lossy(held) or not any(r.evidence.hold.end == "alive" for r in held):
         return result.verdict
+    return _lost(result, "was open and did not answer after being idle, but other ports did")
+
+
+def _lossy(results: Sequence[Result]) -> bool:
+    """Whether the kernel had to repeat packets on any of these connections."""
+    return any(r.evidence.timing is not None and r.evidence.timing.repeats for r in results)
+
+
+def _lost(result: Result, what: str) -> Verdict:
     return replaced(
         result.verdict,
         outcome=Outcome.UNANSWERED,
         confidence=Confidence.NONE,
         reason=Reason.LOSS,
         where=Where.UNKNOWN,
-        sentence=f"Cannot tell: TCP {result.check.port} was open and did not answer after being idle, but other ports did, and packets are "
-        "lost on this link.",
+        sentence=f"Cannot tell: TCP {result.check.port} {what}, and packets are lost on this link, so that may be chance.",
     )
 
 
@@ -75,24 +86,24 @@ def _with_far_side(result: Result, far_side: Emulator, facts: Facts) -> Verdict 
         return replaced(
             verdict,
             outcome=Outcome.REJECTED,
-            confidence=Confidence.PROVEN,
+            confidence=Confidence.INFERRED,
             reason=Reason.RESET,
             where=_where(result, facts),
             hop=_gap(result),
             sentence=f"{what} is refused on the way{_behind(verdict)}: a reset comes in the codec's name, while the roomprobe there "
-            "listens on this port.",
+            f"listens on this port. {_OWN}",
         )
     if verdict.outcome is Outcome.UNANSWERED and verdict.reason not in _SILENT:
         return None
     return replaced(
         verdict,
         outcome=Outcome.FILTERED,
-        confidence=Confidence.PROVEN,
+        confidence=Confidence.INFERRED,
         reason=Reason.SIBLING_ANSWERS,
         where=_where(result, facts),
         hop=_gap(result),
         sentence=f"{what} gets no answer, while the roomprobe that plays the codec listens on it and answers on other ports: a filter for "
-        f"this port lies between{_behind(verdict)}.",
+        f"this port lies between{_behind(verdict)}. {_OWN}",
     )
 
 

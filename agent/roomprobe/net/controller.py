@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import secrets
 import time
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ ASK_S = 3.0
 FINISH_S = 0.3
 KEEP_ALIVE_S = 3.5  # the kernel's own question and its repeats
 HTTPS = 443
-MOST_BANNER, MOST_SERVER, MOST_BODY = 64, 200, 4096
+MOST_BANNER, MOST_SERVER, MOST_BODY, MOST_INTERIM = 64, 200, 4096, 3
 
 
 @dataclasses.dataclass(slots=True)
@@ -150,6 +151,8 @@ class _Port:
     async def _auth(self) -> None:
         until = time.monotonic() + ASK_S
         body = await self._get("/auth", until)
+        if body is None and "http_status" in self.seen:
+            self.seen["api"] = Api(documented=False, problem="unfinished")
         if body is not None:
             try:
                 found = auth.parse(body)
@@ -160,22 +163,37 @@ class _Port:
         self._asked()
 
     async def _get(self, path: str, until: float) -> bytes | None:
-        """One GET; the body of the answer, None when there was no HTTP answer."""
+        """One GET; the body of the answer, None when there was no HTTP answer or not all of it in time."""
         port = self.check.port if self.tls is None or self.check.port != HTTPS else None
         await self.lines.write(http1.request(path, self.check.address or "", port), until)
         head = await self.lines.head(until)
+        for _ in range(MOST_INTERIM):
+            if not isinstance(head, http1.Head) or head.status >= 200:
+                break
+            head = await self.lines.head(until)  # RFC 9110 15.2: interim answers come before the one that counts
         if not isinstance(head, http1.Head):
             if self.lines.kept:
                 self.seen.update(stage="answered", banner=self.lines.kept[:MOST_BANNER].hex())
             return None
         self.seen.update(stage="answered", http_status=head.status, server=(head.server or "")[:MOST_SERVER] or None)
-        length = head.content_length
-        if length is not None and length > MOST_BODY:
-            return b""
-        body = await self.lines.exactly(length, until) if length is not None else self.lines.kept[:MOST_BODY]
         if head.server == exchange.GREETING:
             self.link.named.set()
-        return body or b""
+        return await self._body(head, until)
+
+    async def _body(self, head: http1.Head, until: float) -> bytes | None:
+        if head.content_length is not None:
+            return await self.lines.exactly(head.content_length, until) if head.content_length <= MOST_BODY else b""
+        chunks = any(name == "transfer-encoding" for name, _ in head.headers)
+        while len(self.lines.kept) <= MOST_BODY:
+            try:
+                whole = http1.dechunked(self.lines.kept) if chunks else None
+            except Malformed:
+                return b""
+            if whole is not None:
+                return whole
+            if not await self.lines.more(until):
+                return self.lines.kept if self.lines.over and not chunks else None
+        return b""
 
     async def _measure(self) -> None:
         """What only another roomprobe is asked."""
@@ -197,25 +215,31 @@ class _Port:
 
     async def _hold_emulator(self, met: emulator.Exchange, hold_s: float) -> Hold:
         started = time.monotonic()
-        idle = await met.idle(started + hold_s) if await met.hold(hold_s) else "ended"
-        if idle == "noise" or (idle == "silent" and await met.ping()):
+        if not await met.hold(hold_s):
+            return Hold(asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end="unproven")
+        idle, token = await met.idle(started + hold_s), secrets.token_hex(8)
+        if idle == "noise" or (idle == "silent" and await met.ping(token)):
             end: Literal["alive", "unproven"] = "unproven" if idle == "noise" else "alive"
             return Hold(asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end=end)
-        lost = self._lost(hold_s, started)
+        lost, asked = self._lost(hold_s, started), time.monotonic()
         again, far_side = await emulator.after_loss(met, self.check, self.net, tls=self.tls is not None)
+        if far_side == "open" and lost.end == "silent" and await met.late(token, asked + emulator.LATE_S):
+            return Hold(
+                asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end="alive"
+            )  # an outage, and it is over
         return msgspec.structs.replace(lost, again=again, far_side=far_side)
 
     async def _hold_silently(self, hold_s: float) -> Hold:
         """A real codec is only kept open; at the end its kernel is asked by keep-alive. The first loss ends it on all ports."""
-        started = time.monotonic()
+        started, noisy = time.monotonic(), False
         self.stream.keep_alive(hold_s)
         while not self.stream.ended and not self.link.refused.is_set():
             now = time.monotonic() - started
             if now >= hold_s and self.stream.silent_s() < now - hold_s + 0.5:
-                return Hold(asked_s=hold_s, after_s=round(now, 3), end="alive")
+                return Hold(asked_s=hold_s, after_s=round(now, 3), end="alive", noisy=noisy)
             if now >= hold_s + KEEP_ALIVE_S:
                 return Hold(asked_s=hold_s, after_s=round(now, 3), end="unproven")
-            await self.stream.read(1024, time.monotonic() + 0.2)
+            noisy = bool(await self.stream.read(1024, time.monotonic() + 0.2)) or noisy
         if self.stream.ended:
             self.link.refused.set()
             return self._lost(hold_s, started)

@@ -24,6 +24,7 @@ from roomprobe.wire import exchange
 from roomprobe.wire.reader import Malformed
 
 ANSWER_S = 1.5  # a lost packet is repeated by the kernel after 0.2, 0.6 and 1.4 s
+LATE_S = 7.0  # the kernel's repeats of what an outage swallowed: 3.0 and 6.2 s after the first
 AGAIN_S = 10.0  # a codec side that restarts takes a moment
 CONNECT_AGAIN_S = 2.0
 PINGS = 3
@@ -39,9 +40,9 @@ class Exchange:
     lines: Lines
     emulator: Emulator
 
-    async def ping(self) -> bool:
+    async def ping(self, token: str = "") -> bool:
         """One round trip."""
-        token = secrets.token_hex(8)
+        token = token or secrets.token_hex(8)
         line = await self.ask(exchange.ping(token))
         return line is not None and exchange.parse_pong(line, token)
 
@@ -52,17 +53,20 @@ class Exchange:
             return None
         return await self.lines.line(exchange.MOST_LINE, until)
 
-    async def up(self, size: int) -> bool:
-        """Whether a block of `size` bytes gets there."""
+    async def up(self, size: int) -> bool | None:
+        """Whether a block of `size` bytes gets there: None when the answer was no answer to that, or the far end went."""
         line = await self.ask(exchange.sink(size))
-        return line is not None and exchange.parse_sunk(line, size)
+        if line is None:
+            return None if self.lines.over else False
+        return True if exchange.parse_sunk(line, size) else None
 
-    async def down(self, size: int) -> bool:
-        """Whether a block of `size` bytes gets here."""
+    async def down(self, size: int) -> bool | None:
+        """Whether a block of `size` bytes gets here; None as for `up`."""
         line = await self.ask(exchange.source(size))
-        if line is None or not exchange.parse_data(line, size):
-            return False
-        return await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S) is not None
+        if line is not None and not exchange.parse_data(line, size):
+            return None
+        whole = line is not None and await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S) is not None
+        return True if whole else None if self.lines.over else False
 
     async def idle(self, until: float) -> Literal["silent", "ended", "noise"]:
         """What comes of a connection on which nothing should come until then."""
@@ -70,6 +74,11 @@ class Exchange:
         if line is not None or self.lines.kept:
             return "noise"
         return "silent" if time.monotonic() >= until else "ended"
+
+    async def late(self, token: str, until: float) -> bool:
+        """Whether the answer to an earlier `ping` comes after all."""
+        line = await self.lines.line(exchange.MOST_LINE, until)
+        return line is not None and exchange.parse_pong(line, token)
 
     async def hold(self, seconds: float) -> bool:
         """Tells the far end that nothing will come for so long."""
@@ -118,12 +127,13 @@ async def measure(met: Exchange, check: Check, net: Net, seek: Callable[[], bool
     up = await met.up(BLOCK)
     # Behind a stuck block everything waits for its repeats: the other way is asked on a connection of its own.
     down = await met.down(BLOCK) if up else await _anew(check, net, BLOCK)
-    if (up and down) or not seek():
+    stuck = False in (up, down)
+    if not stuck or not seek():
         return Blocks(size=BLOCK, up=up, down=down)
     from roomprobe.net.packets import largest  # few runs look for sizes
 
     upward, downward = await asyncio.gather(
-        largest(check, net, Exchange.up, wanted=not up), largest(check, net, Exchange.down, wanted=down is False)
+        largest(check, net, Exchange.up, wanted=up is False), largest(check, net, Exchange.down, wanted=down is False)
     )
     return Blocks(
         size=BLOCK,

@@ -19,11 +19,14 @@ class Channel(Protocol):
 
 
 class Lines:
-    """A channel with a buffer. Every wait ends at the monotonic time `until`; None: it did not come by then, or never can."""
+    """A channel with a buffer; `over` once the far end has ended it.
+
+    Every wait ends at the monotonic time `until`; None: it did not come by then, or never can."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._kept = b""
+        self.over = False
 
     async def write(self, data: bytes, until: float) -> bool:
         """Whether all of it was taken for sending."""
@@ -32,7 +35,7 @@ class Lines:
     async def line(self, most: int, until: float) -> bytes | None:
         """One line of at most `most` bytes, its end included."""
         while b"\n" not in self._kept:
-            if len(self._kept) >= most or not await self._more(until):
+            if len(self._kept) >= most or not await self.more(until):
                 return None
         line, end, self._kept = self._kept.partition(b"\n")
         return line + end
@@ -40,7 +43,7 @@ class Lines:
     async def exactly(self, count: int, until: float) -> bytes | None:
         """So many bytes, no fewer."""
         while len(self._kept) < count:
-            if not await self._more(until):
+            if not await self.more(until):
                 return None
         data, self._kept = self._kept[:count], self._kept[count:]
         return data
@@ -55,7 +58,7 @@ class Lines:
             if found is not None:
                 self._kept = self._kept[found.length :]
                 return found
-            if not await self._more(until):
+            if not await self.more(until):
                 return None
 
     @property
@@ -63,7 +66,9 @@ class Lines:
         """What came and nobody asked for yet."""
         return self._kept
 
-    async def _more(self, until: float) -> bool:
+    async def more(self, until: float) -> bool:
+        """Waits for more; whether anything came."""
         data = await self._channel.read(CHUNK, until)
+        self.over = self.over or data == b""
         self._kept += data or b""
         return bool(data)

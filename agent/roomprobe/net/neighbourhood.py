@@ -53,6 +53,7 @@ class Neighbourhood(Frozen, frozen=True, kw_only=True):
     answered: tuple[str, ...] = ()
     untried: str | None = None
     gateway4: str | None = None
+    gateway4_confirmed_s: float | None = None
 
 
 class Towards(Frozen, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ class Towards(Frozen, frozen=True, kw_only=True):
     elsewhere: tuple[str, ...] = ()
     routers: tuple[Router, ...] = ()
     gateway4: str | None = None
+    gateway4_confirmed_s: float | None = None
 
 
 def usable(interfaces: Collection[str], only: str | None = None) -> list[Link]:
@@ -160,6 +162,7 @@ async def towards(address: str, bucket: Bucket, *, wait_s: float = 1.5) -> Towar
         elsewhere=tuple(o.name for o in others if _state(o.index, plain, tables.neighbours) in RESOLVED),
         routers=routers,
         gateway4=seen.gateway4,
+        gateway4_confirmed_s=seen.gateway4_confirmed_s,
     )
 
 
@@ -215,6 +218,7 @@ def _neighbourhood(link: Link, everybody: PingResult, tables: Tables, pokes: Pok
                 mac=n.mac,
                 state=n.state,
                 router=n.router or n.mac in routers or (n.index, n.address) in gateways,
+                confirmed_s=n.confirmed_s,
             )
             for n in near
         ),
@@ -222,6 +226,9 @@ def _neighbourhood(link: Link, everybody: PingResult, tables: Tables, pokes: Pok
         answered=tuple(sorted(_scoped(a, link) for index, a in pokes.answered if index == link.index)),
         untried=untried,
         gateway4=_state(link.index, gateway4, tables.neighbours) if gateway4 else None,
+        gateway4_confirmed_s=next(
+            (n.confirmed_s for n in tables.neighbours if (n.index, n.address) == (link.index, gateway4)), None
+        ),
     )
 
 

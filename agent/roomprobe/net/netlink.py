@@ -35,6 +35,7 @@ _RTN_UNICAST, _RT_TABLE_MAIN = 1, 254
 _RTNH_F_DEAD, _RTNH_F_LINKDOWN = 0x1, 0x10
 _PROTOCOLS = {0: "unspecified", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 _NTF_ROUTER = 0x80
+_USER_HZ = 100  # what the kernel counts in towards programs, on every architecture that we run on
 NEIGHBOUR_STATES = {
     0x01: "incomplete",
     0x02: "reachable",
@@ -96,7 +97,8 @@ class Route(Frozen, frozen=True, kw_only=True):
 class Neighbour(Frozen, frozen=True, kw_only=True):
     """An entry of the neighbour table; `state` is one of NEIGHBOUR_STATES, `mac` an Ethernet address where one is known.
 
-    `router`: it said in neighbour discovery that it is one (RFC 4861 4.4); never set for IPv4.
+    `router`: it said in neighbour discovery that it is one (RFC 4861 4.4); never set for IPv4. `confirmed_s`: seconds since the kernel
+    last had proof that it is there.
     """
 
     index: int
@@ -104,6 +106,7 @@ class Neighbour(Frozen, frozen=True, kw_only=True):
     state: str
     mac: str | None = None
     router: bool = False
+    confirmed_s: float | None = None
 
 
 class Tables(Frozen, frozen=True, kw_only=True):
@@ -226,7 +229,11 @@ def parse_neighbours(data: bytes) -> tuple[Neighbour, ...]:
         address, state = rtnetlink.address(body[0], found.get(1)), NEIGHBOUR_STATES.get(number)
         if address is not None and state is not None and state != "noarp":
             mac, router = rtnetlink.mac(found.get(2)), bool(body[10] & _NTF_ROUTER)
-            neighbours.append(Neighbour(index=index, address=address, state=state, mac=mac, router=router))
+            ticks = rtnetlink.number(found.get(3, b"")[:4], 0xFFFFFFFF)  # NDA_CACHEINFO: ndm_confirmed comes first
+            confirmed = None if ticks == 0xFFFFFFFF else ticks / _USER_HZ
+            neighbours.append(
+                Neighbour(index=index, address=address, state=state, mac=mac, router=router, confirmed_s=confirmed)
+            )
     return tuple(neighbours)
 
 

@@ -17,8 +17,9 @@ LEAST_PACKET = 1280  # RFC 8200 5: every IPv6 link carries it
 MOST_PACKET = 9216  # beyond that no Ethernet goes
 COARSE, FINE = 20, 1
 CONFIRM = 3
+MOST_HEADERS = 120  # IPv6 40, TCP 60, and some room
 
-Way = Callable[[Exchange, int], Awaitable[bool]]
+Way = Callable[[Exchange, int], Awaitable[bool | None]]
 
 
 class Largest(Frozen, frozen=True, kw_only=True):
@@ -46,8 +47,13 @@ async def largest(check: Check, net: Net, way: Way, *, wanted: bool) -> Largest:
             headers = (timing.path_mtu or 0) - (
                 timing.segment or 0
             )  # IPv6, TCP and its options, as the kernel counts them
+            if headers > MOST_HEADERS:
+                return Largest()  # something on the way clamps segments, so a block's size says nothing of the packet's
             for packet in range(LEAST_PACKET if size is None else size + FINE, whole + 1, step):
-                if not await way(met, packet - headers):
+                passed = await way(met, packet - headers)
+                if passed is None:
+                    return Largest()
+                if not passed:
                     break
                 size = packet
             else:
@@ -61,4 +67,4 @@ async def _again(check: Check, net: Net, way: Way, size: int | None, headers: in
     async with another(check, net, tls=False) as (met, _):
         if met is None or (size is not None and not await way(met, size - headers)):
             return False
-        return not await way(met, (LEAST_PACKET if size is None else size + FINE) - headers)
+        return await way(met, (LEAST_PACKET if size is None else size + FINE) - headers) is False

@@ -10,6 +10,7 @@ import msgspec
 
 from roomprobe.evidence import Blocks, ControllerEvidence, Hold
 from roomprobe.facts import Facts
+from roomprobe.icmp import same_address
 from roomprobe.link import hole
 from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.net import Net
@@ -66,6 +67,13 @@ def _connected(what: str, check: Check, evidence: ControllerEvidence, facts: Fac
     first = of_connect(what, evidence.connect, check.address or "", facts)
     if first is not None:
         return first
+    if same_address(evidence.connect.source, check.address):
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.ADDRESS_UNUSABLE,
+            f"Cannot tell: {what} is answered, but {check.address} is this very box: nothing went over the network.",
+            Where.THIS_BOX,
+        )
     if evidence.emulator is not None:
         return _emulated(what, evidence)
     held = _held_real(what, evidence.hold)
@@ -95,7 +103,7 @@ def _emulated(what: str, evidence: ControllerEvidence) -> Verdict:
     blocks, hold = evidence.blocks, evidence.hold
     if blocks is not None and (blocks.up is False or blocks.down is False):
         return _hole(what, blocks)
-    if blocks is None or blocks.up is None:
+    if blocks is None or not blocks.up or not blocks.down:
         return untold(
             Outcome.UNANSWERED,
             Reason.LOSS,
@@ -141,7 +149,7 @@ def _held(what: str, hold: Hold) -> Verdict:
         return untold(
             Outcome.UNANSWERED,
             Reason.NOT_A_CODEC,
-            f"Cannot tell: {what} answers like the emulated codec, but sent something while nothing was asked.",
+            f"Cannot tell: {what} answers like the emulated codec, but did not keep to the exchange while it was held.",
         )
     if hold.again == "restarted":
         return untold(
@@ -203,6 +211,12 @@ def _api(what: str, evidence: ControllerEvidence) -> Verdict:
             confidence=Confidence.PROVEN,
             reason=Reason.ANSWERED,
             sentence=f"{what} is open: the codec's control API answered.",
+        )
+    if evidence.api is not None and evidence.api.problem == "unfinished":
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.LOSS,
+            f"Cannot tell: {what} is answered with HTTP {evidence.http_status}, but the rest of the answer did not come in time.",
         )
     if evidence.http_status is not None:
         server = f' from "{escape(evidence.server, 60)}"' if evidence.server else ""

@@ -142,6 +142,24 @@ def parse_request(data: bytes) -> Request | None:
     )
 
 
+def dechunked(data: bytes) -> bytes | None:
+    """The body of chunks that are all there (RFC 9112 7.1); None when they are not, Malformed when they are none."""
+    body = b""
+    while True:
+        line, end, rest = data.partition(b"\r\n")
+        if not end:
+            return None
+        digits = line.partition(b";")[0].strip()
+        if not 1 <= len(digits) <= 8 or not all(c in b"0123456789abcdefABCDEF" for c in digits):
+            raise Malformed("no chunk")
+        size = int(digits, 16)
+        if size == 0:
+            return body
+        if len(rest) < size + 2:
+            return None
+        body, data = body + rest[:size], rest[size + 2 :]
+
+
 def _head(lines: Sequence[str]) -> bytes:
     if any(not line.isascii() or not line.isprintable() for line in lines):
         raise ValueError("a line of a head is printable ASCII")
