@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -260,6 +261,21 @@ def test_the_link_is_not_used_up_where_nothing_can_be_kept(server: Server, etc: 
     with pytest.raises(ConfigError, match=r"cannot be (written|read) \((File exists|Not a directory)\)"):
         enrol.enrol(server.link, os.environ)
     assert server.asked == []
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
+def test_the_link_is_not_used_up_on_a_full_disk(server: Server, etc: Path) -> None:
+    etc.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", etc], check=True)
+    try:
+        with pytest.raises(
+            ConfigError, match=r"cannot be written \(No space left on device\); the link is not used up"
+        ):
+            enrol.enrol(server.link, os.environ)
+        assert server.asked == [] and not [file for file in etc.rglob("*") if file.is_file()]
+    finally:
+        subprocess.run(["umount", "--lazy", etc], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")

@@ -111,13 +111,16 @@ async def half(request: web.Request) -> web.StreamResponse:
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
-    """A fault: a 200 whose body does not end."""
+    """A fault: a 200 whose body does not end, or not for a long time."""
     await request.read()
     response = web.StreamResponse()
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
-        while True:
+        for _ in range(1000):
+            if request.transport is None or request.transport.is_closing():
+                break
             await response.write(bytes(65536))
+            await asyncio.sleep(0)
     return response
 
 

@@ -299,6 +299,24 @@ async def test_a_token_that_cannot_be_used_is_one_sentence(
     assert collector.requests == []
 
 
+async def test_it_ends_at_whatever_moment_it_is_cancelled(spool: Spool, token_file: Path) -> None:
+    await filled(spool, 1)
+    written(token_file, b"two words")
+    time = Time()
+    for moment in range(150):
+        target = Target(url="http://127.0.0.1:1", token_file=str(token_file))
+        push = Push(spool, target, 300, chance=random.Random(4), clock=time, sleep=time.sleep)
+        task = asyncio.create_task(push.run())
+        async with asyncio.timeout(10):
+            while moment and not push.state.failures:
+                await asyncio.sleep(0)
+            for _ in range(moment):
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=10)
+        assert task.cancelled(), moment
+
+
 async def test_refused_records_are_set_aside_and_the_rest_arrives_at_once(spool: Spool, token_file: Path) -> None:
     await filled(spool, 10)
     collector, time = Collector(), Time()

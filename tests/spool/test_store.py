@@ -182,23 +182,23 @@ def test_a_copy_of_a_spool_gets_an_epoch_of_its_own(tmp_path: Path) -> None:
         spool.append(made)
     old = spool.epoch
     batch = spool.next_batch(*ALL)
-    spool.acknowledge(item.position for item in batch[:3])
-    spool.set_aside({batch[5].position: "another run has this number"})
+    spool.acknowledge(item.position for item in batch[9:11])
+    spool.set_aside({batch[11].position: "another run has this number"})
     (loss, *_) = spool.next_batch(*ALL)
     spool.set_aside({loss.position: "another run has this number", batch[6].position: "another run has this number"})
     assert spool.epoch not in (old, None)
     found = everything(spool)
-    assert [record.seq for record in found] == list(range(8)) and {record.epoch for record in found} == {spool.epoch}
+    assert [record.seq for record in found] == list(range(9)) and {record.epoch for record in found} == {spool.epoch}
     (told,) = losses(found)
-    assert (told.of, told.first, told.last, told.count, told.reason) == (old, 5, 6, 2, "rejected")
-    wanted = [made["run"]["id"] for number, made in enumerate(given) if number > 2 and number not in (5, 6)]
+    assert (told.of, told.first, told.last, told.count, told.reason) == (old, 6, 11, 2, "rejected")
+    wanted = [made["run"]["id"] for number, made in enumerate(given) if number < 9 and number != 6]
     assert [record.run_id for record in runs(found)] == wanted
-    assert spool.append(run()).seq == 8
+    assert spool.append(run()).seq == 9
     spool.acknowledge(item.position for item in batch)  # receipts for the old epoch mean nothing now
-    assert len(everything(spool)) == 9
+    assert len(everything(spool)) == 10
     spool.close()
     again = store(tmp_path)
-    assert again.epoch == spool.epoch and len(drained(again)) == 9
+    assert again.epoch == spool.epoch and len(drained(again)) == 10
 
 
 def test_refused_runs_are_kept_within_bounds(tmp_path: Path) -> None:

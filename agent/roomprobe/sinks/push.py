@@ -6,7 +6,6 @@ Nothing leaves the spool before the receipt; nothing that the collector refuses 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email.utils
 import random
 import time
@@ -212,9 +211,7 @@ class Push:
             self._next_try = None
             self._poke.clear()
             for wait in waits:
-                wait.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await wait
+                wait.cancel()  # not awaited: a cancellation of our own would be taken for theirs, and lost
 
     def _set(self, **changed: object) -> None:
         self._state = _changed(self._state, **changed)
