@@ -94,7 +94,7 @@ def test_a_low_port_without_the_capability() -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
         "roomprobe: Port 69 needs the capability CAP_NET_BIND_SERVICE, which this process does not have; "
-        "give it that, or move all ports up with --port-offset 10000 here and at the other end.\n"
+        "give it that, or move all ports up with --port-offset 20000 here and at the other end.\n"
     )
 
 

@@ -102,7 +102,7 @@ def _why_not(port: int, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"Port {port} needs the capability CAP_NET_BIND_SERVICE, which this process does not have; "
-            "give it that, or move all ports up with --port-offset 10000 here and at the other end."
+            "give it that, or move all ports up with --port-offset 20000 here and at the other end."
         )
     if error.errno == errno.EADDRINUSE:
         return (

@@ -288,6 +288,13 @@ def _quiet(what: str, evidence: ControllerEvidence, near: bool) -> Verdict:
 
 
 def _busy(what: str, evidence: ControllerEvidence) -> Verdict:
+    if evidence.named_emulator:
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.CODEC_RESTARTED,
+            f"Cannot tell: {what} connects and is {evidence.closed} before the exchange: the roomprobe that plays the codec restarted, or "
+            "something between ended it. Run it again.",
+        )
     return untold(
         Outcome.UNANSWERED,
         Reason.CODEC_BUSY,
