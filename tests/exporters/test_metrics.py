@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from roomprobe.collector import metrics, people
@@ -111,6 +112,21 @@ async def test_one_box_cannot_fill_the_monitoring(server: Running) -> None:
     found = await scrape(server, checks=1)
     assert len(found["probe_success"]) == metrics.MOST_CHECKS
     assert found["roomprobe_collector_series_left_out"] == {(): 5.0}
+
+
+async def test_single_rows_can_be_asked_for(server: Running) -> None:
+    await put(server, {"F1": "open", "F2": "filtered/path-ends", "F3": "open"})
+    found = await scrape(server, checks=1, row=["F1", "F2", "'--"])
+    assert {key[3] for key in found["probe_success"]} == {"F1", "F2"}
+    assert len(found["probe_duration_seconds"]) == 1
+
+
+async def test_the_whole_is_bounded_and_says_what_is_left_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_CHECKS_OF_ALL", 5)
+    await put(server, {f"F{number}": "open" for number in range(9)})
+    found = await scrape(server, checks=1)
+    assert len(found["probe_success"]) == 5
+    assert found["roomprobe_collector_series_left_out"] == {(): 4.0}
 
 
 async def test_losses_are_counted_by_reason(server: Running) -> None:

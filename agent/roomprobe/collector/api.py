@@ -18,6 +18,7 @@ from roomprobe.collector.openapi import document
 from roomprobe.collector.problems import Refusal
 
 MOST_TEXT = 512
+MOST_ROWS = 100
 
 
 async def rooms(request: web.Request) -> web.Response:
@@ -148,7 +149,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def prometheus(request: web.Request) -> web.Response:
-    """/metrics, in Prometheus text; `checks=1` adds a line for every check of every room."""
+    """/metrics, in Prometheus text; `checks=1` adds the checks of every room, `row=F3&row=F4` those of these rows alone."""
     collector = request.app[COLLECTOR]
     text = await collector.reader.ask(
         metrics.text,
@@ -160,6 +161,7 @@ async def prometheus(request: web.Request) -> web.Response:
             "waiting": collector.writer.waiting,
         },
         checks=_whole(request, "checks", 0, 0, 1) == 1,
+        only=[row[:MOST_TEXT] for row in request.query.getall("row", [])][:MOST_ROWS],
     )
     response = web.Response(body=text.encode("utf-8"), headers={"Content-Type": metrics.CONTENT_TYPE})
     response.enable_compression()

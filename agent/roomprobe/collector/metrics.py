@@ -6,9 +6,10 @@ How many series that makes, and what to do about it, stands in docs/monitoring.m
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from roomprobe import __version__
@@ -21,6 +22,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # More than any profile has; one box that makes names up must not fill the monitoring of all rooms.
 MOST_SERVICES = 64
 MOST_CHECKS = 1000
+MOST_CHECKS_OF_ALL = 100_000  # 300,000 series, 50 MB of text, about a second
 # The table of docs/vocabulary.md; what cannot be told has no value, neither 0 nor 1.
 _MET = {"open": 1, "reached": 1, "passes": 1} | dict.fromkeys(
     ("closed", "filtered", "rejected", "intercepted", "no-target"), 0
@@ -40,9 +42,16 @@ class Family(Frozen, frozen=True, kw_only=True):
 
 
 def families(
-    db: sqlite3.Connection, now: int, waiting: Mapping[str, int], writer: Mapping[str, int], *, checks: bool
+    db: sqlite3.Connection,
+    now: int,
+    waiting: Mapping[str, int],
+    writer: Mapping[str, int],
+    *,
+    checks: bool,
+    only: Sequence[str] = (),
 ) -> list[Family]:
-    """Every metric; `waiting` are counts that are not in the store yet, `writer` its commits, jobs and what waits."""
+    """Every metric; `waiting` are counts that are not in the store yet, `writer` its commits, jobs and what waits; `only`
+    the checks of these rows."""
     out: list[Family] = []
     totals = dict(counters(db))
     for name, value in waiting.items():
@@ -50,7 +59,7 @@ def families(
     _collector(out, db, totals, writer)
     left_out = _rooms(out, db, now)
     if checks:
-        left_out += _checks(out, db, now)
+        left_out += _checks(out, db, now, only)
     _family(
         out, "roomprobe_collector_series_left_out", "gauge",
         f"Services beyond {MOST_SERVICES} and checks beyond {MOST_CHECKS} of one room.", [({}, left_out)],
@@ -59,11 +68,17 @@ def families(
 
 
 def text(
-    db: sqlite3.Connection, now: int, waiting: Mapping[str, int], writer: Mapping[str, int], *, checks: bool
+    db: sqlite3.Connection,
+    now: int,
+    waiting: Mapping[str, int],
+    writer: Mapping[str, int],
+    *,
+    checks: bool,
+    only: Sequence[str] = (),
 ) -> str:
     """The same as Prometheus reads it."""
     lines: list[str] = []
-    for family in families(db, now, waiting, writer, checks=checks):
+    for family in families(db, now, waiting, writer, checks=checks, only=only):
         lines.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n")
         for labels, value in family.samples:
             inner = ",".join(f'{key}="{_label(said)}"' for key, said in labels.items())
@@ -135,8 +150,10 @@ def _rooms(out: list[Family], db: sqlite3.Connection, now: int) -> int:
     return left_out
 
 
-def _checks(out: list[Family], db: sqlite3.Connection, now: int) -> int:
-    found, left_out = _bounded(_now(db, now, "check"), MOST_CHECKS)
+def _checks(out: list[Family], db: sqlite3.Connection, now: int, only: Sequence[str]) -> int:
+    found, left_out = _bounded(_now(db, now, "check", only), MOST_CHECKS)
+    if len(found) + left_out == MOST_CHECKS_OF_ALL:
+        left_out += max(0, _how_many(db, now, only) - MOST_CHECKS_OF_ALL)
     labels = [{**_place(row), "profile": row["profile"], "row": row["row"], "check": row["name"]} for row in found]
     _family(out, "probe_success", "gauge", "1: the requirement is met, 0: it is not; none: cannot tell.", [
         (one, _MET[row["outcome"]]) for one, row in zip(labels, found, strict=True) if row["outcome"] in _MET
@@ -152,15 +169,31 @@ def _checks(out: list[Family], db: sqlite3.Connection, now: int) -> int:
     return left_out
 
 
-def _now(db: sqlite3.Connection, now: int, kind: str) -> list[sqlite3.Row]:
+_SAYS = (
+    "FROM room JOIN agent ON agent.id = room.agent JOIN interval ON interval.chain = agent.chain AND interval.last = 1 "
+    "JOIN subject ON subject.id = interval.subject "
+    f"WHERE kind = :kind AND outcome IS NOT NULL AND NOT {SILENT} "
+    "AND (:only IS NULL OR row IN (SELECT value FROM json_each(:only)))"
+)
+
+
+def _now(db: sqlite3.Connection, now: int, kind: str, only: Sequence[str] = ()) -> list[sqlite3.Row]:
     """What every room says now that is not silent."""
     return db.execute(
-        "SELECT room.name AS room, room.site, profile, row, subject.name, outcome, reason FROM room "
-        "JOIN agent ON agent.id = room.agent JOIN interval ON interval.chain = agent.chain AND interval.last = 1 "
-        "JOIN subject ON subject.id = interval.subject "
-        f"WHERE kind = :kind AND outcome IS NOT NULL AND NOT {SILENT} ORDER BY room.id, subject.id",
-        {"kind": kind, "now": now},
+        "SELECT room.name AS room, room.site, profile, row, subject.name, outcome, reason "
+        f"{_SAYS} ORDER BY room.id, subject.id LIMIT :most",
+        {
+            "kind": kind,
+            "now": now,
+            "only": json.dumps(only) if only else None,
+            "most": MOST_CHECKS_OF_ALL if kind == "check" else -1,
+        },
     ).fetchall()
+
+
+def _how_many(db: sqlite3.Connection, now: int, only: Sequence[str]) -> int:
+    values = {"kind": "check", "now": now, "only": json.dumps(only) if only else None}
+    return int(db.execute(f"SELECT count(*) {_SAYS}", values).fetchone()[0])
 
 
 def _durations(db: sqlite3.Connection, now: int) -> dict[tuple[str, str], float]:

@@ -76,8 +76,9 @@ def done(db: sqlite3.Connection, consumer: str, upto: int) -> None:
     db.execute("DELETE FROM meta WHERE name = ?", (f"export.{consumer}.flight",))
 
 
-def trim(db: sqlite3.Connection, most: int = MOST) -> dict[str, int]:
-    """Lets go of what all have passed; of what is too much too, and says how many rows each consumer missed by that."""
+def trim(db: sqlite3.Connection, most: int = MOST) -> tuple[dict[str, int], bool]:
+    """One bite of what all have passed, and of what is too much: how many rows each consumer missed by that, and whether
+    there may be more to let go of."""
     places = {
         name.split(".")[1]: int(value)
         for name, value in db.execute("SELECT name, value FROM meta WHERE name LIKE 'export.%.place'").fetchall()
@@ -91,8 +92,8 @@ def trim(db: sqlite3.Connection, most: int = MOST) -> dict[str, int]:
             ]
             db.execute("UPDATE meta SET value = ? WHERE name = ?", (floor, _place(name)))
     passed = max(floor, min(places.values(), default=floor))
-    db.execute("DELETE FROM feed WHERE id IN (SELECT id FROM feed WHERE id <= ? ORDER BY id LIMIT ?)", (passed, A_BITE))
-    return missed
+    bite = "DELETE FROM feed WHERE id IN (SELECT id FROM feed WHERE id <= ? ORDER BY id LIMIT ?)"
+    return missed, db.execute(bite, (passed, A_BITE)).rowcount >= A_BITE
 
 
 def hush(db: sqlite3.Connection, now: int, up_ms: int) -> int:

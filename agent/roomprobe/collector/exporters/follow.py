@@ -80,9 +80,17 @@ async def look_after(collector: Collector) -> None:
     while True:
         try:
             await collector.write(feed.hush, collector.now(), int((collector.mono() - begun) * 1000))
-            for name, missed in (await collector.write(feed.trim)).items():
-                collector.count(f"export_{name}_dropped", missed)
-                log.warning("the %s exporter was behind for too long: %d events are dropped", name, missed)
+            while await _trimmed(collector):
+                await asyncio.sleep(0.05)  # uploads go first
         except Refusal:
             pass  # the next round tries again
         await asyncio.sleep(TRIM_S)
+
+
+async def _trimmed(collector: Collector) -> bool:
+    """One bite; whether there may be more."""
+    missed, more = await collector.write(feed.trim)
+    for name, count in missed.items():
+        collector.count(f"export_{name}_dropped", count)
+        log.warning("the %s exporter was behind for too long: %d events are dropped", name, count)
+    return more
