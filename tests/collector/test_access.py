@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from roomprobe.collector import app as application
-from roomprobe.collector import auth, people, serve, tls, tokens
+from roomprobe.collector import auth, pages, people, serve, tls, tokens
 from roomprobe.collector.auth import Access
 from roomprobe.collector.limits import Backoff, Bucket
 from roomprobe.config import ConfigError
@@ -28,7 +28,9 @@ OPEN = {
     ("GET", "/login"),
     ("POST", "/login"),
     ("GET", "/share/{token}"),
+    ("GET", "/static/{version}/{name}"),
 }
+ROUTES = (*application.ROUTES, *pages.ROUTES)
 
 
 def routes(server: Running) -> list[tuple[web.AbstractRoute, str, str]]:
@@ -50,7 +52,7 @@ async def ask(server: Running, method: str, path: str, **more: Any) -> aiohttp.C
 
 async def test_every_route_is_closed_to_strangers(server: Running) -> None:
     found = routes(server)
-    assert len(found) == len(application.ROUTES)
+    assert len(found) == len(ROUTES)
     assert {(method, path) for _, method, path in found} >= OPEN
     for _, method, path in found:
         if (method, path) not in OPEN:
@@ -87,7 +89,7 @@ async def test_a_route_without_a_rule_is_closed_to_everybody(server: Running) ->
 async def test_a_box_and_a_program_may_not_do_what_people_do(server: Running) -> None:
     for route, method, path in routes(server):
         rule = application.make(server.collector)[auth.RULES]
-        assert len(rule) == len(application.ROUTES)
+        assert len(rule) == len(ROUTES)
         if (method, path) in OPEN or path == "/v1/runs":
             continue
         box = await ask(server, method, path, headers={"Authorization": f"Bearer {server.token}"})
@@ -285,7 +287,7 @@ async def test_security_headers_stand_on_every_answer(server: Running) -> None:
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert headers["Cache-Control"] == "no-store"
         assert "Python" not in headers["Server"]
         assert "Strict-Transport-Security" not in headers

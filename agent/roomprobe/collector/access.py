@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import math
 import sqlite3
 from typing import Annotated
@@ -74,18 +73,6 @@ async def login(request: web.Request) -> web.Response:
 def _patience(collector: Collector, place: str) -> None:
     if wait := collector.logins.wait(place, collector.mono()):
         raise Refusal(429, "Too many wrong passwords; wait a moment.", word="429_login", retry_after=math.ceil(wait))
-
-
-async def login_page(request: web.Request) -> web.Response:
-    """A form with one field; the dashboard puts its own in this place."""
-    onward = html.escape(inside(request.query.get("next", "/")), quote=True)
-    body = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>roomprobe: log in</title>'
-        f'<h1>roomprobe</h1><form method="post" action="/login"><input type="hidden" name="next" value="{onward}">'
-        '<label>Password <input type="password" name="password" autocomplete="current-password" autofocus required></label> '
-        "<button>Log in</button></form></html>"
-    )
-    return web.Response(text=body, content_type="text/html")
 
 
 async def logout(request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from roomprobe.collector import access, api, auth, ingest
+from roomprobe.collector import access, api, auth, ingest, pages
 from roomprobe.collector.auth import Access, Handler
 from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.problems import Refusal, response
@@ -18,7 +18,7 @@ HEADERS = {
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",  # a share link is a secret
+    "Referrer-Policy": "same-origin",  # a share link is a secret; with less, browsers hide a form's own Origin
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "roomprobe",
@@ -43,7 +43,6 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "/v1/openapi.json", api.openapi, Access.READ),
     ("GET", "/metrics", api.prometheus, Access.READ),
     ("GET", "/healthz", api.healthz, Access.OPEN),
-    ("GET", "/login", access.login_page, Access.OPEN),
     ("POST", "/login", access.login, Access.OPEN),
     ("POST", "/logout", access.logout, Access.WRITE),
     ("GET", "/share/{token}", access.open_share, Access.OPEN),
@@ -57,6 +56,7 @@ def make(collector: Collector) -> web.Application:
     app[auth.RULES] = {}
     for method, path, handler, rule in ROUTES:
         auth.add(app, method, path, handler, rule)
+    pages.setup(app)
     app.on_response_prepare.append(_headers)
     return app
 
