@@ -19,7 +19,7 @@ def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    must_run = item.get_closest_marker("lab") or item.get_closest_marker("fresh")
+    must_run = any(item.get_closest_marker(name) for name in ("lab", "fresh", "browser"))
     if IN_CI and must_run and report.skipped and not hasattr(report, "wasxfail"):
         _refuse(report)
     return report
