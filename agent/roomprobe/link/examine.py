@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from roomprobe.evidence import LinkEvidence, SourceTry
 from roomprobe.link import diagnosis
 from roomprobe.model import Result
-from roomprobe.net import Net
+from roomprobe.net import Net, way
 from roomprobe.net.neighbourhood import Towards, towards
 from roomprobe.net.stream import connect
 
 LOOK_S = 1.2  # neighbour discovery asks three times, a second apart; whoever is there answers the first
 MOST_SOURCES = 4
+DISCARD = 9
+ANYWHERE4 = "203.0.113.1"  # RFC 5737: only the routing table is asked for it
 
 
 async def look_all(first: Sequence[Result], net: Net) -> dict[str, LinkEvidence]:
@@ -31,7 +33,7 @@ async def look_all(first: Sequence[Result], net: Net) -> dict[str, LinkEvidence]
 async def look(address: str, results: Sequence[Result], net: Net) -> LinkEvidence:
     """The evidence for one codec; `results` are those of its ports."""
     started = time.monotonic()
-    seen = await towards(address, net.bucket, wait_s=LOOK_S)
+    seen, answered4 = await asyncio.gather(towards(address, net.bucket, wait_s=LOOK_S), _ipv4_router(net))
     sources = await _sources(address, results, seen, net)
     return LinkEvidence(
         address=address,
@@ -48,10 +50,21 @@ async def look(address: str, results: Sequence[Result], net: Net) -> LinkEvidenc
         routers=seen.routers,
         sources=sources,
         gateway4=seen.gateway4,
-        gateway4_confirmed_s=seen.gateway4_confirmed_s,
+        gateway4_confirmed_s=0.0 if answered4 else seen.gateway4_confirmed_s,
         since_s=round(time.monotonic() - started + max(r.evidence.duration_s for r in results), 3),
         duration_s=round(time.monotonic() - started, 4),
     )
+
+
+async def _ipv4_router(net: Net) -> bool:
+    """Whether the IPv4 router answers now, be it with a refusal: an entry from before would prove nothing."""
+    route = way.route_to(ANYWHERE4)
+    if route is None or route.gateway is None:
+        return False
+    made, stream = await connect(route.gateway, DISCARD, deadline_s=LOOK_S, bucket=net.bucket)
+    if stream is not None:
+        stream.close()
+    return made.result in ("connected", "refused")
 
 
 async def _sources(address: str, results: Sequence[Result], seen: Towards, net: Net) -> tuple[SourceTry, ...]:
