@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -58,15 +59,15 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(context: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     made = Receiver()
     app = web.Application(client_max_size=64 << 20)
     app.router.add_route("*", "/{rest:.*}", made.handle)
     runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    made.url = f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield made
     finally:

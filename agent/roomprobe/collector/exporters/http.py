@@ -32,7 +32,7 @@ def session(ca_file: str | None) -> aiohttp.ClientSession:
     except (OSError, ssl.SSLError):
         raise ConfigError(f"{escape(ca_file or '')} cannot be read as a PEM file of certificates.") from None
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True),
+        connector=aiohttp.TCPConnector(ssl=context, limit=4, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
