@@ -151,6 +151,21 @@ async def test_only_what_is_so_now_is_told(server: Running, box: Room, receiver:
     assert told(receiver) == [("calls", "full", "broken")]
 
 
+async def test_older_runs_that_come_late_are_no_news(server: Running, box: Room, receiver: Receiver) -> None:
+    """A box that was cut off sends its newest run first."""
+    await box.says("full")
+    async with exporting(server.collector, hook(receiver)):
+        for seq, state in ((9, "broken"), (1, "full"), (3, "broken"), (2, "full"), (4, "broken")):
+            box.seq = seq
+            await box.says(state)
+            await caught_up(server)
+        box.seq = 10
+        await box.says("full")
+        await receiver.until(2)
+        await caught_up(server)
+    assert told(receiver) == [("calls", "full", "broken"), ("calls", "broken", "full")]
+
+
 async def test_nothing_is_missed_while_the_exporter_is_away(server: Running, box: Room, receiver: Receiver) -> None:
     receiver.gate.clear()
     await box.says("full")

@@ -15,6 +15,7 @@ import json
 import logging
 import random
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ GIVE_UP_S = 24 * 3600.0
 # The receiver read it and does not want it: asking for a day will not change that.
 UNWANTED = frozenset({400, 410, 413, 415, 422})
 MOST_UNWANTED = 5
+MOST_TOLD = 100_000
 LEAST_SECRET = 16
 
 
@@ -59,10 +61,11 @@ class Webhook:
         self._kinds = ("service", "room", "check") if checks else ("service", "room")
         self._backoff = backoff or Backoff(random.Random())
         self._sleep = sleep
+        self._told: OrderedDict[tuple[object, ...], object] = OrderedDict()
 
     def wants(self, event: Event) -> bool:
-        """Changes that nothing later has undone."""
-        return event.kind in self._kinds and event.current
+        """Changes that nothing later has undone, and that are news: older runs that come late only say since when."""
+        return event.kind in self._kinds and event.current and self._told.get(_thing(event)) != _value(event)
 
     async def resume(self) -> None:
         """Delivers what was under way when the collector ended."""
@@ -87,6 +90,11 @@ class Webhook:
         )
         await self._collector.write(feed.take_off, self.name, {"id": number, "upto": upto, "body": body})
         await self._until_taken(number, body.encode())
+        for event in found:
+            self._told[_thing(event)] = _value(event)
+            self._told.move_to_end(_thing(event))
+        while len(self._told) > MOST_TOLD:
+            self._told.popitem(last=False)
 
     async def _until_taken(self, number: str, body: bytes) -> None:
         begun = self._collector.mono()
@@ -116,6 +124,15 @@ class Webhook:
             "webhook-signature": sign(self._secret, number, at, body),
         }
         return await post(self._http, self._url, body, headers)
+
+
+def _thing(event: Event) -> tuple[object, ...]:
+    return event.room, event.kind, event.profile, event.row, event.name
+
+
+def _value(event: Event) -> object:
+    after = event.after
+    return "gone" if after is None else (after.outcome, after.reason, after.where, after.at_least)
 
 
 def sign(secret: bytes, number: str, at: int, body: bytes) -> str:
