@@ -244,6 +244,11 @@ def _anchors(path: str | None) -> verification.Store | None:
         return None
 
 
+def forget() -> None:
+    """Lets go of the parsed anchors, some MiB: for a daemon that needs them only now and then."""
+    _store.cache_clear()
+
+
 @functools.lru_cache(maxsize=4)
 def _store(path: str, _changed: int) -> verification.Store | None:
     from cryptography import x509

@@ -20,7 +20,8 @@ from tests.lab.network import Lab
 
 pytestmark = pytest.mark.lab
 
-MOST_RESIDENT = 56 << 20
+MOST_RESIDENT = 58 << 20  # the service, compiled as scripts/install does it, is held to 56: tests/systemd
+AGENT = "0f0e0d0c-0000-4000-8000-000000000001"
 
 
 @pytest.fixture(scope="module")
@@ -163,17 +164,31 @@ def test_two_at_once_are_one_too_many(process: Callable[..., Process], lab: Lab)
     one.end()
 
 
-def test_what_it_weighs_with_every_profile(process: Callable[..., Process]) -> None:
-    one = process(profiles={"enabled": ["starleaf", "teamline-5141"]})
-    one.until(lambda: one.documents)
-    time.sleep(1.0)
+def test_what_it_weighs_with_every_profile_and_a_collector(process: Callable[..., Process], lab: Lab) -> None:
+    token = lab.work / "token"
+    token.write_text("x" * 43)
+    token.chmod(0o644)
+    collector = {
+        "url": f"https://{lab.address('codec')}:8443",
+        "agent": AGENT,
+        "token_file": str(token),
+        "pin": "a" * 64,
+    }
+    one = process(profiles={"enabled": ["starleaf", "teamline-5141"]}, collector=collector, schedule={"full_s": 5})
+    one.until(lambda: len(one.documents) >= 3)  # the push has tried by now
     assert one.child is not None
     status = Path(f"/proc/{one.child.pid}/status").read_text()
     resident = int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) << 10
-    before = Path(f"/proc/{one.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    before = cpu_ticks(one.child.pid)
     time.sleep(5)
-    after = Path(f"/proc/{one.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    ticks = sum(int(after[n]) - int(before[n]) for n in (11, 12))
-    print(f"\nresident {resident / 2**20:.1f} MiB, {ticks} ticks in 5 s idle")
+    used = cpu_ticks(one.child.pid) - before
+    print(f"\nresident {resident / 2**20:.1f} MiB, {used} ticks in 5 s between runs")
     assert resident <= MOST_RESIDENT
+    assert (one.state / "spool/spool.db").exists()
     one.end()
+
+
+def cpu_ticks(pid: int) -> int:
+    """User and system time of a process (proc(5), stat, fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])

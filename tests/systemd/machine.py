@@ -90,7 +90,16 @@ class Machine:
 
     def run(self, *argv: str, check: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """A command inside, as root, beside the services."""
-        enter = ["nsenter", "-t", str(self._leader), "-a", "--", "env", "-i", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        enter = [
+            "nsenter",
+            "-t",
+            str(self._leader),
+            "-a",
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ]
         return subprocess.run([*enter, *argv], capture_output=True, text=True, check=check, timeout=timeout_s)
 
     def show(self, unit: str, *names: str) -> dict[str, str]:

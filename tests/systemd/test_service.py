@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,18 @@ def test_a_good_one_is_taken(box: Machine) -> None:
     box.run("systemctl", "reload", "roomprobe")
     until(lambda: "refused" in status(box) and status(box)["refused"] is None, box)
     assert (state(box), pid(box)) == ("active", before)
+
+
+def test_it_weighs_little_with_every_profile_and_a_collector(box: Machine) -> None:
+    every = box.good + '[profiles]\nenabled = ["starleaf", "teamline-5141"]\n[schedule]\nfull_s = 5\n'  # type: ignore[attr-defined]
+    box.write("/etc/roomprobe/roomprobe.toml", every)
+    before = status(box)["runs"].get("full completed", 0)
+    box.run("systemctl", "reload", "roomprobe")
+    until(lambda: status(box)["runs"].get("full completed", 0) >= before + 3, box)
+    resident = re.search(r"VmRSS:\s+(\d+) kB", box.run("cat", f"/proc/{pid(box)}/status").stdout)
+    assert resident is not None
+    print(f"\nresident {int(resident[1]) / 1024:.1f} MiB")
+    assert int(resident[1]) <= 56 << 10
 
 
 def test_no_token_stands_in_the_journal_or_the_environment(box: Machine) -> None:

@@ -5,16 +5,31 @@ Structured: one event name with a stage of started, completed or failed. Text fr
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-import structlog
-
 from roomprobe.text import escape
 
+# structlog imports rich for its own way of showing errors, which is not used here: 4 MiB that a small box does not have.
+_UNWANTED = tuple(name for name in ("rich", "better_exceptions") if name not in sys.modules)
+
 PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # sd-daemon(3)
+
+
+def _structlog() -> Any:
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(_UNWANTED))  # None: an import of it fails
+    try:
+        return importlib.import_module("structlog")
+    finally:
+        for name in _UNWANTED:
+            del modules[name]
+
+
+structlog = _structlog()
 
 
 class Lines:

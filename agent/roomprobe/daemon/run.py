@@ -18,7 +18,7 @@ import msgspec
 
 from roomprobe import config, host
 from roomprobe.config import Config, ConfigError
-from roomprobe.daemon import clocks, control, logs, memory, settings
+from roomprobe.daemon import clocks, control, lean, logs, memory, settings
 from roomprobe.daemon.board import Board
 from roomprobe.daemon.clocks import Reading
 from roomprobe.daemon.metrics import Metrics
@@ -144,6 +144,8 @@ class Daemon:
         finally:
             self.board.running = None
             self._sweeper.over(report, self.settings)
+        if report is not None:
+            lean.give_back()
 
     async def _report(self, report: Report, log: Any) -> None:
         if report.run.interrupted:
@@ -249,6 +251,7 @@ def main(options: Options) -> int:
         loop.set_exception_handler(lambda _, context: _said(log, context))
         await daemon.serve()
 
+    lean.one_heap()
     asyncio.run(run())
     return 0
 
