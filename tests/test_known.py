@@ -34,6 +34,20 @@ def test_a_file_that_cannot_be_read_counts_as_empty(tmp_path: Path, data: bytes)
     assert known.read(tmp_path) == {}
 
 
+@pytest.mark.parametrize("kind", ["deep", "fifo", "link-to-fifo", "directory"])
+def test_a_hostile_file_neither_hangs_nor_breaks_a_run(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / known.FILE
+    if kind == "deep":
+        file.write_text('{"a":' * 10_000 + "1" + "}" * 10_000)
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        os.mkfifo(tmp_path / "fifo" if kind == "link-to-fifo" else file)
+        if kind == "link-to-fifo":
+            file.symlink_to(tmp_path / "fifo")
+    assert known.read(tmp_path) == {}
+
+
 def test_the_oldest_go_first(tmp_path: Path) -> None:
     many = {f"fd00::{n:x}": A for n in range(known.MOST_CODECS)}
     known.remember(tmp_path, many, {"fe80::1": B})

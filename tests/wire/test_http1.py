@@ -219,3 +219,26 @@ def test_every_byte_changed(name: str) -> None:
                 PARSERS[name](sample[:place] + bytes((new,)) + sample[place + 1 :])
             except Malformed:
                 pass
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        (b"0\r\n\r\n", b""),
+        (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
+        (b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\n", b"abcde"),
+        (b"A\r\n0123456789\r\n0\r\n", b"0123456789"),
+        (b"3\r\nabc\r\n", None),
+        (b"3\r\nab", None),
+        (b"3", None),
+        (b"", None),
+    ],
+)
+def test_chunks_are_put_together(data: bytes, body: bytes | None) -> None:
+    assert http1.dechunked(data) == body
+
+
+@pytest.mark.parametrize("data", [b"\r\n", b"x\r\n", b"-1\r\n", b"123456789\r\n", b"{}\r\n"])
+def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        http1.dechunked(data)
