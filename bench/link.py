@@ -45,7 +45,9 @@ def main() -> None:
     print(f"median of {RUNS} runs, all five ports open")
     print(f"  the run without its two idle seconds   {statistics.median(beside):.3f} s")
     print(f"  the whole process                      {statistics.median(whole):.2f} s")
-    print(f"  the run without them, beside nmap -sT  {statistics.median(beside) / statistics.median(theirs):.2f} x wall")
+    print(
+        f"  the run without them, beside nmap -sT  {statistics.median(beside) / statistics.median(theirs):.2f} x wall"
+    )
     print(f"  round trip by the kernel               {statistics.median(trips):.3f} ms")
 
 
