@@ -158,9 +158,10 @@ def since(db: sqlite3.Connection, room: int, chain: int, subject: int, seq: int)
         if earlier is not None:
             break
         row = db.execute(
-            "SELECT old.chain, old.seq, old.at FROM interval now JOIN chain ON chain.id <> now.chain "
-            "JOIN agent ON agent.id = chain.agent AND agent.room = ? "
-            "JOIN interval old ON old.chain = chain.id AND old.subject = now.subject AND old.last = 1 "
+            # CROSS JOIN keeps this order: the few chains of the room, never all rooms that say something of the subject.
+            "SELECT old.chain, old.seq, old.at FROM interval now CROSS JOIN agent ON agent.room = ? "
+            "CROSS JOIN chain ON chain.agent = agent.id AND chain.id <> now.chain "
+            "CROSS JOIN interval old ON old.chain = chain.id AND old.subject = now.subject AND old.last = 1 "
             "WHERE now.chain = ? AND now.subject = ? AND now.seq = ? AND chain.top_at <= ? AND old.at <= now.at "
             "AND old.outcome IS now.outcome AND old.reason IS now.reason AND old.where_ IS now.where_ "
             "AND old.at_least IS now.at_least "
