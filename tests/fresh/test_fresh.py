@@ -91,7 +91,7 @@ def test_the_tests_set_themselves_up(bare: Bare) -> None:
 
 
 def test_the_plain_tests_pass_without_a_network(bare: Bare) -> None:
-    command = ["scripts/test", "-m", "not lab and not fresh", "-q"]
+    command = ["scripts/test", "-m", "not lab and not fresh and not browser", "-q"]
     done = bare.run(command, folder=ROOTS, env={"PYTHONASYNCIODEBUG": "1"}, network=False, timeout_s=600)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     assert done.stderr == ""
