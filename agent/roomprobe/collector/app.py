@@ -33,7 +33,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "/v1/rooms/{room}/runs", api.runs, Access.READ),
     ("GET", "/v1/rooms/{room}/runs/{run}", api.run, Access.READ),
     ("GET", "/v1/rooms/{room}/changes", api.room_changes, Access.READ),
-    ("GET", "/v1/rooms/{room}/checks/{check:.+}/history", api.check_history, Access.READ),
+    ("GET", "/v1/rooms/{room}/checks/{check:[\\s\\S]+}/history", api.check_history, Access.READ),
     ("GET", "/v1/rooms/{room}/services/{profile}/{service}/history", api.service_history, Access.READ),
     ("GET", "/v1/rooms/{room}/intervals/{interval:[0-9]+}", api.evidence, Access.READ),
     ("GET", "/v1/changes", api.changes, Access.READ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -51,7 +52,8 @@ MOST_SECRET = 200
 
 def add(app: web.Application, method: str, path: str, handler: Handler, access: Access) -> None:
     """A route with its rule; there is no other way in."""
-    app[RULES][app.router.add_route(method, path, handler)] = access
+    whole = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path)  # aiohttp's own pattern leaves out names with braces
+    app[RULES][app.router.add_route(method, whole, handler)] = access
 
 
 def who(request: web.Request) -> Who:

@@ -26,7 +26,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "/rooms/{room}/changes", history.changes, Access.READ),
     ("GET", "/rooms/{room}/runs", history.runs, Access.READ),
     ("GET", "/rooms/{room}/compare", history.compare, Access.READ),
-    ("GET", "/rooms/{room}/checks/{check:.+}", room.check, Access.READ),
+    ("GET", "/rooms/{room}/checks/{check:[\\s\\S]+}", room.check, Access.READ),
     ("GET", "/rooms/{room}/evidence/{interval:[0-9]+}", history.evidence, Access.READ),
     ("GET", "/shares", shares.page, Access.READ),
     ("POST", "/shares", shares.make, Access.WRITE),

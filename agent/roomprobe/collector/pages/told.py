@@ -106,7 +106,7 @@ def lines(told: Report) -> list[Line]:
                 rtt=cells.rtt,
                 proof=cells.proof,
                 sentences=sentences,
-                repeats=bool(found) and found[-1].sentences == sentences,
+                repeats=bool(found) and found[-1].trouble and found[-1].sentences == sentences,
                 trouble=look.css in ("bad", "untold"),
                 results=group,
             )

@@ -45,6 +45,13 @@
     note.classList.toggle("lost", bad);
   }
 
+  // What a part says, apart from its times and drawings, which change by themselves.
+  function gist(part) {
+    const copy = part.cloneNode(true);
+    for (const one of copy.querySelectorAll("time, svg, details")) one.remove();
+    return copy.textContent.replace(/\s+/g, " ").trim();
+  }
+
   function put(fresh) {
     let told = "";
     for (const part of fresh.querySelectorAll("[data-live]")) {
@@ -62,11 +69,10 @@
         else if (shut.has(one.dataset.key)) one.open = false;
       }
       times(made);
-      if ("say" in made.dataset && old.textContent.replace(/\s+/g, " ") !== made.textContent.replace(/\s+/g, " ")) {
-        const heading = made.querySelector("h1, .answer");
-        told = (heading || made).textContent.replace(/\s+/g, " ").trim();
+      if (gist(old) !== gist(made)) {
+        made.classList.add("fresh");
+        if ("say" in made.dataset) told = gist(made.querySelector("h1, .answer") || made);
       }
-      made.classList.add("fresh");
       old.replaceWith(made);
       made.querySelectorAll(".scroll").forEach((one, number) => { one.scrollLeft = scrolled[number] || 0; });
       if (focus) find(made, focus)?.focus({ preventScroll: true });
@@ -99,10 +105,12 @@
       }
       if (answer.status !== 304) {
         if (!answer.ok) throw new Error(String(answer.status));
-        const told = put(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const told = put(fresh);
         tag = answer.headers.get("ETag");
         if (told) say(`Updated ${new Date().toLocaleTimeString("en-GB")}: ${told}`, false);
-        document.dispatchEvent(new Event("roomprobe:fresh"));
+        const plot = fresh.getElementById("plot");
+        if (plot) document.dispatchEvent(new CustomEvent("roomprobe:fresh", { detail: { ...plot.dataset } }));
       }
       if (lost) say(`The collector answers again, ${new Date().toLocaleTimeString("en-GB")}.`, false);
       else if (!note.textContent) say("Stays up to date by itself.", false);

@@ -3,7 +3,7 @@
 (() => {
   const place = document.getElementById("plot");
   if (!place || typeof uPlot === "undefined") return;
-  const { from, to, every } = place.dataset;
+  let { from, to, every } = place.dataset;
   const one = "one" in place.dataset;
   const wanted = Array.from(document.querySelectorAll(".series li"), (item) => ({ url: item.dataset.url, label: item.textContent }));
   // Told apart by dashes as well as by colour.
@@ -57,10 +57,15 @@
       data = join(answers);
       draw();
     } catch {
-      place.textContent = "The times could not be loaded.";
+      if (!data) place.textContent = "The times could not be loaded.";
     }
   }
 
+  document.addEventListener("roomprobe:fresh", (event) => {
+    if (to === event.detail.to) return;
+    ({ from, to, every } = event.detail);
+    load();
+  });
   mode.addEventListener("change", () => { if (data) draw(); });
   addEventListener("resize", () => plot?.setSize({ width: place.clientWidth, height: 260 }));
   load();
