@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import peers
+from tests.lab import faults, peers
 from tests.lab.network import Lab
 
 pytestmark = pytest.mark.lab
@@ -152,6 +152,25 @@ def test_killed_again_and_again_nothing_is_asked_too_often(process: Callable[...
     assert asked[0] and not any(asked[1:])
     states = [[(s["id"], s["state"]) for s in d["services"]] for d in one.documents]
     assert all(found == states[0] for found in states)
+
+
+def test_the_cable_is_pulled_and_put_back(process: Callable[..., Process], lab: Lab) -> None:
+    one = process()
+
+    def found(trigger: str, wanted: set[str], since: int) -> bool:
+        later = [d for d in one.documents[since:] if d["run"]["trigger"] == trigger]
+        return any({s["state"] for s in d["services"] if s["id"] in ("sign-in", "calls")} == wanted for d in later)
+
+    one.until(lambda: found("full", {"full"}, 0))
+    with faults.no_carrier(lab):
+        one.until(lambda: found("network", {"broken"}, 0))
+        broken = len(one.documents)
+        reasons = {s["reason"] for s in one.documents[-1]["services"] if s["state"] == "broken"}
+        assert reasons == {"no-carrier"}
+    one.until(
+        lambda: found("network", {"full"}, broken)
+    )  # by the next sweep after the link event, not by the next full one
+    assert one.end()[0] == 0
 
 
 def test_two_at_once_are_one_too_many(process: Callable[..., Process], lab: Lab) -> None:

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomprobe.daemon.schedule import SETTLE_S, Schedule, Sweep, key, period
+from roomprobe.daemon.schedule import AGAIN_S, SETTLE_S, Schedule, Sweep, key, period
 from roomprobe.model import Skip
 from roomprobe.outcome import Reason
 from tests.daemon.making import check, plan
@@ -112,7 +112,7 @@ def test_network_events_come_to_one_sweep_and_not_to_a_storm() -> None:
             schedule.ended({}, {})
             times += [now] if found.kind == "network" else []
     assert times[0] == 100 + SETTLE_S
-    assert all(b - a >= 30 for a, b in itertools.pairwise(times)) and len(times) > 3
+    assert all(b - a >= AGAIN_S for a, b in itertools.pairwise(times)) and len(times) > 3
 
 
 def test_what_is_planned_as_skipped_is_not_asked() -> None:

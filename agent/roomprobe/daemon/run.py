@@ -65,6 +65,7 @@ class Daemon:
         self._pulse = Pulse(HANG_S, now.monotonic)
         self._stop, self._wake, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._run_stop = asyncio.Event()
+        self._litter = False  # what the last run left lies about still
 
     async def serve(self) -> None:
         """Until `stop`. ConfigError when it cannot begin at all."""
@@ -116,6 +117,9 @@ class Daemon:
             return
         wait = min(TICK_S, max(0.0, self.schedule.when()[1] - now.boottime))
         self._pulse.expect(now.monotonic + wait)
+        if self._litter and wait >= 1.0:
+            lean.give_back()
+            self._litter = False
         self._wake.clear()
         if self._stop.is_set() or self._reload.is_set():
             return
@@ -144,8 +148,7 @@ class Daemon:
         finally:
             self.board.running = None
             self._sweeper.over(report, self.settings)
-        if report is not None:
-            lean.give_back()
+        self._litter = True
 
     async def _report(self, report: Report, log: Any) -> None:
         if report.run.interrupted:

@@ -16,6 +16,7 @@ from roomprobe.model import Check, Frozen, Plan
 Kind = Literal["full", "quick", "confirm", "network"]
 
 SETTLE_S = 2.0  # after a change of the network, until its addresses and routes stand
+AGAIN_S = 10.0  # between two sweeps for changes of the network
 MOST_REMEMBERED = 4096
 
 
@@ -72,7 +73,7 @@ class Schedule:
 
     def network_changed(self, now: float) -> None:
         """Link, address or default route changed: a sweep soon, but not one after the other."""
-        wanted = max(now + SETTLE_S, self._network_last + self.quick_s)
+        wanted = max(now + SETTLE_S, self._network_last + AGAIN_S)
         self._network_at = min(self._network_at, wanted)
 
     def next(self, now: float) -> Sweep | None:
