@@ -112,3 +112,38 @@ async def test_a_link_for_the_firewall_team(fleet: Dashboard, browser: Browser, 
     await page.click("td form button")
     await guest.go(f"{fleet.url}{room_url('Boardroom 4')}")
     assert await guest.run("location.pathname") == "/login"
+
+
+async def test_a_link_for_the_whole_fleet_changes_nothing(fleet: Dashboard, browser: Browser, page: Page) -> None:
+    await fleet.login(page)
+    await page.go(f"{fleet.url}/shares")
+    await page.type("#label", "service desk")
+    await page.click("form[action='/shares'] button")
+    link = await page.run("document.getElementById('made').value")
+    guest = await browser.page()
+    await guest.go(link)
+    assert "Training 1" in await guest.text() and "read-only link" in await guest.text()
+    assert await guest.run("document.querySelectorAll('form[method=post]').length") == 0
+    await guest.go(fleet.url + room_url("Training 1"))
+    assert "Share this room" not in await guest.text()
+    clean(guest, fleet.url)
+
+
+async def test_what_may_be_old_is_said_to_be_old(fleet: Dashboard, page: Page) -> None:
+    await fleet.login(page)
+    ask = "document.dispatchEvent(new Event('visibilitychange'))"
+    said = "document.getElementById('refresh').innerText"
+    away = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    await page.send("Network.emulateNetworkConditions", offline=True, **away)
+    await page.run(ask)
+    await page.until(f"{said}.includes('what stands here may be old')")
+    await page.picture(PICTURES / "collector-gone.png")
+    await page.send("Network.emulateNetworkConditions", offline=False, **away)
+    await page.run(ask)
+    await page.until(f"{said}.includes('answers again')")
+    assert page.wrong and all("ERR_INTERNET_DISCONNECTED" in wrong for wrong in page.wrong)
+    page.wrong.clear()
+    await page.send("Network.clearBrowserCookies")
+    await page.run(ask)
+    await page.until(f"{said}.includes('logged out')")
+    clean(page, fleet.url)
