@@ -28,7 +28,7 @@ class Piece(Frozen, frozen=True, kw_only=True):
 
 
 class Strip(Frozen, frozen=True, kw_only=True):
-    """`summary` says in words how long what was said, the longest first."""
+    """`totals` is how many milliseconds each word held, the longest first."""
 
     pieces: tuple[Piece, ...]
     totals: tuple[tuple[Look, int], ...]

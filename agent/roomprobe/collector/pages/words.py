@@ -6,7 +6,6 @@ Pure. Titles come from the profiles that this machine has; what it does not know
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from roomprobe import profile as profiles
 from roomprobe.config import ConfigError
@@ -125,12 +124,3 @@ def services(profile: str, row: str) -> tuple[str, ...]:
 def purpose(profile: str, row: str) -> str:
     """What a row is for."""
     return "; ".join(dict.fromkeys(one.purpose for one in rows(profile, row)))
-
-
-def plain(value: Any) -> str:
-    """A value of the evidence that is neither a list nor a table."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
