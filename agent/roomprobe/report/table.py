@@ -90,7 +90,7 @@ HEADINGS = ("row", "purpose", "target", "result")
 WIDE = 76
 
 
-class _Line(Frozen, frozen=True):
+class Line(Frozen, frozen=True):
     """One line of the table, every cell escaped."""
 
     row: str
@@ -104,7 +104,7 @@ class _Line(Frozen, frozen=True):
 def draw(page: Page, report: Report) -> None:
     """The table on `page`. From 76 columns on, the target stands beside the purpose; below, on a line of its own."""
     groups = fold(report.results)
-    lines = [_cells(group, groups) for group in groups]
+    lines = [cells(group, groups) for group in groups]
     if not lines:
         return
     whole = all(group[0].check.kind != "controller" for group in groups)  # a cut address cannot be copied
@@ -148,10 +148,11 @@ def _widest(heading: str, cells: list[str]) -> int:
     return max(len(cell) for cell in (heading, *cells)) + 2
 
 
-def _cells(group: tuple[Result, ...], groups: list[tuple[Result, ...]]) -> _Line:
+def cells(group: tuple[Result, ...], groups: list[tuple[Result, ...]]) -> Line:
+    """The line of one group of `fold`; `groups` are all of them."""
     check = group[0].check
     alone = sum(_line(other[0].check) == _line(check) for other in groups) == 1
-    return _Line(
+    return Line(
         row=escape(check.row, 8),
         purpose=escape(check.purpose, 60),
         target=_target(group),

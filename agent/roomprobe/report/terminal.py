@@ -78,7 +78,7 @@ def _services(page: Page, report: Report) -> None:
         page.blank()
     tested = [service for service in report.services if is_tested(service)]
     for service in sorted(tested, key=lambda s: WORST_FIRST.index(s.state)):
-        headline, rest = _split(service)
+        headline, rest = headlined(service)
         page.flow(headline, 2, STATE_STYLE[service.state])
         if rest:
             page.flow(rest, 2)
@@ -91,7 +91,7 @@ def _services(page: Page, report: Report) -> None:
         page.blank()
 
 
-def _split(service: Service) -> tuple[str, str]:
+def headlined(service: Service) -> tuple[str, str]:
     """The first sentence stands alone; that quality was not measured is said once for all services."""
     said = re.sub(r"\s+", " ", service.sentence.replace(QUALITY, " ")).strip()
     first, stop, rest = said.partition(". ")
@@ -101,8 +101,8 @@ def _split(service: Service) -> tuple[str, str]:
 def _asks(page: Page, report: Report) -> None:
     label = "  Ask for   "
     for ask in rule.asks(report):
-        page.flow(_rule(ask), len(label), "bold", (label, "bold"))
-        for remark in _remarks(ask):
+        page.flow(asked(ask), len(label), "bold", (label, "bold"))
+        for remark in remarks(ask):
             page.flow(remark, len(label))
         label = " " * len(label)
     for what, where in rule.link_asks(report):
@@ -112,24 +112,26 @@ def _asks(page: Page, report: Report) -> None:
     page.blank()
 
 
-def _rule(ask: rule.Ask) -> str:
+def asked(ask: rule.Ask) -> str:
+    """The rule in one line."""
     source = " and ".join(ask.sources) or "the room system"
     today = ", ".join(ask.addresses)
     target = f"{escape(ask.name, 100)} (today {today})" if ask.name else today
     return f"{ask.transport.upper()} {ask.port} from {source} to {target}"
 
 
-def _remarks(ask: rule.Ask) -> list[str]:
-    remarks = []
+def remarks(ask: rule.Ask) -> list[str]:
+    """What has to be said beside a rule: at most one line."""
+    said = []
     if ask.one_of is not None:
-        remarks.append(f"one of the {_COUNT.get(ask.one_of, ask.one_of)} is enough")
+        said.append(f"one of the {_COUNT.get(ask.one_of, ask.one_of)} is enough")
     if ask.blocked and len(ask.blocked) < len(ask.addresses):
-        remarks.append(f"blocked today: only {', '.join(ask.blocked)}; allow by name, the addresses change")
+        said.append(f"blocked today: only {', '.join(ask.blocked)}; allow by name, the addresses change")
     if ask.need is Need.RECOMMENDED:
-        remarks.append("not needed for a call to work, but for best quality")
+        said.append("not needed for a call to work, but for best quality")
     if ask.where is Where.BEYOND:
-        remarks.append("the block lies beyond this site: whoever runs the network there has to allow it")
-    return ["; ".join(remarks)] if remarks else []
+        said.append("the block lies beyond this site: whoever runs the network there has to allow it")
+    return ["; ".join(said)] if said else []
 
 
 def _notes(page: Page, report: Report) -> None:

@@ -81,7 +81,7 @@ def services(told: Report) -> list[Told]:
     """The services, the worst first, those that were not tested last."""
     found = []
     for service in sorted(told.services, key=lambda one: (not is_tested(one), WORST_FIRST.index(one.state))):
-        headline, rest = terminal._split(service)
+        headline, rest = terminal.headlined(service)
         found.append(Told(service=service, headline=headline, rest=rest))
     return found
 
@@ -91,7 +91,7 @@ def lines(told: Report) -> list[Line]:
     groups = table.fold(told.results)
     found: list[Line] = []
     for group in groups:
-        cells = table._cells(group, groups)
+        cells = table.cells(group, groups)
         verdict = group[0].verdict
         look = words.outcome(verdict.outcome, verdict.reason)
         sentences = tuple(dict.fromkeys(one.verdict.sentence for one in group))
@@ -116,7 +116,8 @@ def lines(told: Report) -> list[Line]:
 
 def asks(told: Report) -> list[Asked]:
     """The rules to ask for."""
-    return [Asked(rule=terminal._rule(ask), remarks=tuple(terminal._remarks(ask))) for ask in rule.asks(told)]
+    ports = [Asked(rule=terminal.asked(ask), remarks=tuple(terminal.remarks(ask))) for ask in rule.asks(told)]
+    return ports + [Asked(rule=what, remarks=(where,)) for what, where in rule.link_asks(told)]
 
 
 def untested(told: Report) -> list[Untested]:
