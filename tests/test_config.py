@@ -279,9 +279,17 @@ def as_nobody(call: Callable[[], object]) -> str:
         return pipe.read()
 
 
+def open_to_all(folder: Path) -> None:
+    """Lets anybody into the folder: pytest closes those that it makes above it, one more of them in a worker."""
+    for one in (folder, *folder.parents):
+        if one.name.startswith("pytest-of-"):
+            one.chmod(0o755)
+            return
+        one.chmod(0o755)
+
+
 def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     write(tmp_path / "conf.d/a.toml", "")
     (tmp_path / "conf.d").chmod(0o700)
     assert as_nobody(lambda: config.load([tmp_path])) == f"{tmp_path}/conf.d cannot be read (Permission denied)."
@@ -290,8 +298,7 @@ def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 def test_the_home_of_another_user_is_absent(tmp_path: Path) -> None:
     write(tmp_path / ".config/roomprobe/roomprobe.toml", "[")
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     home = {"HOME": str(tmp_path)}
     assert as_nobody(lambda: len(config.default_directories(home))) == "2"
     (tmp_path / ".config").chmod(0o700)
