@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -282,10 +283,8 @@ def as_nobody(call: Callable[[], object]) -> str:
 def open_to_all(folder: Path) -> None:
     """Lets anybody into the folder: pytest closes those that it makes above it, one more of them in a worker."""
     for one in (folder, *folder.parents):
-        if one.name.startswith("pytest-of-"):
+        if not one.stat().st_mode & stat.S_IXOTH:
             one.chmod(0o755)
-            return
-        one.chmod(0o755)
 
 
 def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
