@@ -12,12 +12,11 @@ from roomprobe import ladder
 from roomprobe.evidence import Flow, PathEvidence
 from roomprobe.facts import Facts
 from roomprobe.icmp import REASONS, is_v6, meaning, same_address
-from roomprobe.model import Frozen, Hop, Host, Place, Result
+from roomprobe.model import RESOLVED, Frozen, Hop, Host, Place, Result
 from roomprobe.outcome import Outcome, Where
 from roomprobe.site import named, outside, where_between
 
 LEAST_FLOWS, LEAST_HOSTS = 3, 2
-_ALIVE = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSED})
 
 
@@ -79,7 +78,7 @@ def _common_end(
     targets = {target for target, _ in there}
     if elsewhere or len(there) < LEAST_FLOWS or len(targets) < LEAST_HOSTS:
         return None
-    if (farthest.distance or 0) <= 1 and (gateway is None or host.neighbours.get(gateway) not in _ALIVE):
+    if (farthest.distance or 0) <= 1 and (gateway is None or host.neighbours.get(gateway) not in RESOLVED):
         return None
     refused = any(said for _, said in there)
     if not refused and outside(farthest.address, facts) is True:

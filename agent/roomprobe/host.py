@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from roomprobe.config import Config, ConfigError
-from roomprobe.model import Address, Family, Host, Skip, Vantage
+from roomprobe.model import RESOLVED, Address, Family, Host, Skip, Vantage
 from roomprobe.net import netlink
 from roomprobe.net.netlink import Link, LocalAddress, Route, Tables
 from roomprobe.net.pace import Bucket
@@ -30,7 +30,6 @@ STATUS = Path("/proc/self/status")
 TUNNELS = ("tun", "wireguard", "ppp", "vti", "vti6", "xfrm", "ipip", "gre", "sit", "ip6tnl", "ipsec")
 MAX_RESOLVERS = 8
 MAX_NEIGHBOURS = 1024
-SETTLED = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 # linux/capability.h, in order of the bits.
 CAPABILITIES = (
     "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
@@ -98,7 +97,7 @@ def vantage(config: Config, host: Host) -> Vantage:
     if not on_link(plain, host):
         own = ", ".join(f"{a.address}/{a.prefix}" for a in host.addresses) or "no address"
         why = f"the room system, {room}, is in another network than this box ({own})"
-    elif seen not in SETTLED:
+    elif seen not in RESOLVED:
         why = f"the room system, {room}, should be a neighbour of this box, but it was not found on this network"
     else:
         sentence = f"The room system, {room}, is a neighbour of this box on the same network."
@@ -122,10 +121,10 @@ async def locate(config: Config, host: Host, bucket: Bucket, patience_s: float =
     """
     room = (config.site.room_system or "").partition("%")[0]
     if room and on_link(room, host) and all(room != own.address for own in host.addresses):
-        if host.neighbours.get(room) not in SETTLED:
+        if host.neighbours.get(room) not in RESOLVED:
             await netlink.poke(room, bucket)
         until = asyncio.get_running_loop().time() + patience_s
-        while host.neighbours.get(room) not in SETTLED | {"failed"} and asyncio.get_running_loop().time() < until:
+        while host.neighbours.get(room) not in RESOLVED | {"failed"} and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.02)
             host = refresh_neighbours(host)
     return msgspec.structs.replace(host, vantage=vantage(config, host))

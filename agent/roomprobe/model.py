@@ -14,6 +14,8 @@ from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
 Transport = Literal["udp", "tcp"]
 Via = Literal["direct", "proxy"]
 Family = Literal[4, 6]
+# The kernel's states of a neighbour whose hardware address it has (linux/neighbour.h); old ones prove nothing of now.
+RESOLVED = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 
 
 class Frozen(msgspec.Struct, frozen=True):

@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from roomprobe.evidence import ControllerEvidence, LinkEvidence, Near
 from roomprobe.icmp import same_address
 from roomprobe.link import hole
-from roomprobe.model import Hop, Place, Result, Verdict
+from roomprobe.model import RESOLVED, Hop, Place, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced
 from roomprobe.text import escape
-
-RESOLVED = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 
 
 def troubled(result: Result) -> bool:

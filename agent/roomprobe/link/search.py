@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from roomprobe.config import Config
 from roomprobe.evidence import Candidate, Search
 from roomprobe.link import candidates
-from roomprobe.link.diagnosis import RESOLVED
-from roomprobe.model import Host, Plan
+from roomprobe.model import RESOLVED, Host, Plan
 from roomprobe.net import Net, names, neighbourhood
 from roomprobe.net.netlink import Link
 from roomprobe.net.stream import connect

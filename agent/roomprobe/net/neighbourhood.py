@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from roomprobe.evidence import Near, OwnAddress, Router
-from roomprobe.model import Frozen
+from roomprobe.model import RESOLVED, Frozen
 from roomprobe.net import netlink
 from roomprobe.net.netlink import Link, Tables
 from roomprobe.net.pace import Bucket
@@ -27,7 +27,6 @@ MOST_NEAR = 256
 MOST_POKED = 32
 SETTLED = frozenset({"reachable", "failed", "permanent"})
 UNDECIDED = frozenset({"stale", "delay", "probe"})
-RESOLVED = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 # linux/net/ipv6/ndisc.c: 5 s of "delay" and three probes, one a second, before a neighbour met earlier is given up.
 UNDECIDED_S = 9.0
 _ORDER = {"reachable": 0, "permanent": 1, "delay": 2, "probe": 3, "stale": 4, "incomplete": 8, "failed": 9}
