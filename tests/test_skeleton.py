@@ -26,7 +26,7 @@ def locked(name: str) -> dict[str, list[str]]:
     """Package → hashes, of one lock file."""
     found: dict[str, list[str]] = {}
     for entry in (ROOT / f"requirements/{name}.txt").read_text().replace("\\\n", " ").splitlines():
-        pin = re.match(r"([a-z0-9-]+)==[\w.]+", entry)
+        pin = re.match(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==[\w.]+", entry)
         assert pin, f"{entry[:60]!r} is no pinned package"
         found[pin[0]] = re.findall(r"--hash=sha256:[0-9a-f]{64}", entry)
     return found
