@@ -204,6 +204,9 @@ async def test_history_changes_and_evidence_of_a_room(server: Running) -> None:
     assert [one["outcome"] for one in part["intervals"]] == ["open"]
     points = (await server.get(f"/v1/rooms/Boardroom 4/checks/{room['document']['checks'][1]['id']}/history"))["points"]
     assert sum(one["n"] for one in points) == 9 and {one["most"] for one in points} >= {20.0}
+    for of in (f"checks/{check}", "services/starleaf/calls"):  # nothing in these minutes is no missing check
+        early = await server.get(f"/v1/rooms/Boardroom 4/{of}/history", to=begin - 6 * MINUTE)
+        assert set(map(str, early.values())) == {"[]"}
     changes = (await server.get("/v1/rooms/Boardroom 4/changes"))["changes"]
     assert [(one["kind"], one["id"], one["before"]["outcome"], one["after"]["outcome"]) for one in reversed(changes)] in (
         [("check", check, "open", "filtered"), ("service", "calls", "full", "broken"),

@@ -94,24 +94,18 @@ async def check_history(request: web.Request) -> web.Response:
     points = await _of_room(
         request, history.series, name, check, **place, every_ms=_whole(request, "every_ms", 300_000, 300_000, 1 << 40)
     )
-    if not intervals and not points:
+    if not intervals and not points and not await _of_room(request, history.timeline, name, "check", check):
         raise Refusal(404, "This room has no such check.", word="404_check")
     return answer(views.CheckHistory(intervals=tuple(intervals), points=tuple(points)))
 
 
 async def service_history(request: web.Request) -> web.Response:
     """The intervals of one service."""
-    found = await _of_room(
-        request,
-        history.timeline,
-        request.match_info["room"],
-        "service",
-        request.match_info["service"],
-        profile=request.match_info["profile"],
-        start=_whole(request, "from", 0, 0, 1 << 62),
-        end=_whole(request, "to", 1 << 62, 0, 1 << 62),
-    )
-    if not found:
+    start, end = _whole(request, "from", 0, 0, 1 << 62), _whole(request, "to", 1 << 62, 0, 1 << 62)
+    of = (request.match_info["room"], "service", request.match_info["service"])
+    profile = request.match_info["profile"]
+    found = await _of_room(request, history.timeline, *of, profile=profile, start=start, end=end)
+    if not found and not await _of_room(request, history.timeline, *of, profile=profile):
         raise Refusal(404, "This room has no such service.", word="404_service")
     return answer(views.ServiceHistory(intervals=tuple(found)))
 

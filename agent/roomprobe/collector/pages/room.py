@@ -54,7 +54,7 @@ async def page(request: web.Request) -> web.StreamResponse:
         days=days,
         choices=DAYS,
         start=start // 60_000 * 60_000,
-        now=now // 60_000 * 60_000,
+        now=-(-now // 60_000) * 60_000,
         plots=_plots(lines),
         every=_every(days),
         changes=await _changes(request, name),
@@ -89,7 +89,7 @@ async def check(request: web.Request) -> web.StreamResponse:
         days=days,
         choices=DAYS,
         start=start // 60_000 * 60_000,
-        now=now // 60_000 * 60_000,
+        now=-(-now // 60_000) * 60_000,
         every=_every(days),
         measured=measured(result.check.kind if result else ""),
     )
