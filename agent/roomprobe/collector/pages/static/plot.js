@@ -11,8 +11,19 @@
   const light = ["#1d4f91", "#b35900", "#14692f", "#8e2a8b", "#555", "#a11d2c"];
   const dark = ["#8ab8f5", "#ffb45c", "#7fd99a", "#e79be4", "#ccc", "#ff9ba0"];
   const mode = matchMedia("(prefers-color-scheme: dark)");
+  const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
   let plot = null;
   let data = null;
+
+  // As everywhere on the pages: the day where it begins and at the first mark, else the time of day.
+  function marks(times) {
+    const text = times.map((time) => clock.format(time * 1000));
+    return times.map((time, number) => {
+      if (text[number] === "00:00") return day.format(time * 1000);
+      return number ? text[number] : `${text[number]}\n${day.format(time * 1000)}`;
+    });
+  }
 
   function draw() {
     const style = getComputedStyle(document.documentElement);
@@ -28,7 +39,7 @@
     plot = new uPlot({
       width: place.clientWidth, height: 260,
       scales: { x: { min: Number(from) / 1000, max: Number(to) / 1000 }, y: { range: (_, low, high) => [0, high == null ? 1 : high * 1.1] } },
-      axes: [axis, { ...axis, label: "ms", size: 60 }],
+      axes: [{ ...axis, values: (_, times) => marks(times) }, { ...axis, label: "ms", size: 60 }],
       series: [{ value: (_, value) => (value == null ? "" : new Date(value * 1000).toLocaleString("en-GB")) }, ...series],
     }, data, place);
   }
