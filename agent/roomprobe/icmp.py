@@ -39,6 +39,9 @@ WORDS: dict[Meaning, str] = {
 }
 
 
+ADDRESS_UNREACHABLE = (1, 3)  # RFC 4443 3.1: what a router sends after neighbour discovery got no answer
+
+
 def is_v6(address: str) -> bool:
     """Whether an address written as text is IPv6."""
     return ":" in address

@@ -49,6 +49,19 @@ def of_connect(what: str, connect: Connect, address: str, facts: Facts) -> Verdi
     return silence(what)
 
 
+def nobody_there(what: str, codec: str, router: Place) -> Verdict:
+    """A router says that neighbour discovery for the codec got no answer on its own network."""
+    return Verdict(
+        outcome=Outcome.UNANSWERED,
+        confidence=Confidence.NONE,
+        reason=Reason.NEIGHBOUR_SILENT,
+        where=Where.FAR_END,
+        hop=Hop(sender=router),
+        sentence=f"Cannot tell: {what} does not arrive: the router {router.address} says that nobody answers at {codec} on its network. "
+        "The codec is off or elsewhere, or that router's rules answer so.",
+    )
+
+
 def silence(what: str) -> Verdict:
     """Nothing came at all."""
     return untold(

@@ -11,8 +11,10 @@ import msgspec
 from roomprobe import ladder
 from roomprobe.evidence import Flow, PathEvidence
 from roomprobe.facts import Facts
+from roomprobe.icmp import ADDRESS_UNREACHABLE
 from roomprobe.model import Check, Hop, Place, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.refusals import nobody_there
 from roomprobe.rejection import refused, rejected_by_icmp, replaced, short_confidence, short_doubt, what
 from roomprobe.site import between, named, outside, where_between, where_sender
 
@@ -55,6 +57,9 @@ def refine(check: Check, first: Verdict, path: PathEvidence | None, facts: Facts
     if first.reason in (Reason.HANDSHAKE_ONLY, Reason.TLS_ALERT):
         return _handshake_only(check, first, path, flow, facts)
     foreign = ladder.foreign_icmp(flow, path.address)
+    if check.kind == "controller" and foreign is not None and foreign.icmp == ADDRESS_UNREACHABLE:
+        router = Place(distance=ladder.sender_distance(path, foreign), address=foreign.address)
+        return nobody_there(what(check), path.address, router)
     if foreign is not None or first.outcome is Outcome.REJECTED:
         return rejected_by_icmp(check, first, path, flow, facts)
     if first.outcome is Outcome.REFUSED or ladder.refusal_ttl(flow, path.address) is not None:

@@ -197,6 +197,21 @@ def test_admin_prohibited_names_the_sender_and_its_distance(code):
     assert got.hop.sender == Place(distance=2, address=ISP)
 
 
+@pytest.mark.parametrize(("code", "outcome"), [(3, Outcome.UNANSWERED), (0, Outcome.REJECTED), (1, Outcome.REJECTED)])
+def test_a_router_that_finds_no_codec_on_its_network_has_refused_nothing(code, outcome):
+    """Its neighbour discovery takes longer than a connection is waited for: only the survey hears of it."""
+    codec, router = "fd00:60::20", "fd00:58::1"
+    port = check("I1", "tcp", 69, codec, kind="controller")
+    late = msgspec.structs.replace(
+        tcp_flow(steps(1, "icmp", at=2, sender=router, icmp=(1, code)), role="suspect"), port=69
+    )
+    got = refine(port, SILENT, path(late, address=codec), FACTS)
+    assert got.outcome is outcome
+    if code == 3:
+        assert (got.reason, got.where, got.confidence) == (Reason.NEIGHBOUR_SILENT, Where.FAR_END, Confidence.NONE)
+        assert got.hop.sender.address == router
+
+
 def test_port_unreachable_by_another_address_is_rejected():
     flow = udp_flow(steps(1, "icmp", at=2, sender=FW, icmp=(3, 3)))
     got = refine(check(), verdict(Outcome.REJECTED, Reason.PORT_UNREACHABLE), path(flow, CONTROL), FACTS)

@@ -10,16 +10,14 @@ import msgspec
 
 from roomprobe.evidence import Blocks, ControllerEvidence, Hold
 from roomprobe.facts import Facts
-from roomprobe.icmp import same_address
+from roomprobe.icmp import ADDRESS_UNREACHABLE, same_address
 from roomprobe.link import hole
-from roomprobe.model import Check, Hop, Place, Verdict
+from roomprobe.model import Check, Place, Verdict
 from roomprobe.net import Net
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
-from roomprobe.refusals import of_connect, untold
+from roomprobe.refusals import nobody_there, of_connect, untold
 from roomprobe.site import on_link
 from roomprobe.text import escape
-
-ADDRESS_UNREACHABLE = (1, 3)  # RFC 4443 3.1: what a router sends after neighbour discovery got no answer
 
 
 async def run(check: Check, net: Net) -> ControllerEvidence:
@@ -55,15 +53,7 @@ def _connected(what: str, check: Check, evidence: ControllerEvidence, facts: Fac
         )
     absent = next((e for e in evidence.connect.errors if (e.type, e.code) == ADDRESS_UNREACHABLE), None)
     if evidence.connect.result == "icmp" and absent is not None:
-        return Verdict(
-            outcome=Outcome.UNANSWERED,
-            confidence=Confidence.NONE,
-            reason=Reason.NEIGHBOUR_SILENT,
-            where=Where.FAR_END,
-            hop=Hop(sender=Place(address=absent.offender)),
-            sentence=f"Cannot tell: {what} does not arrive: the router {absent.offender} says that nobody answers at {check.address} "
-            "on its network. The codec is off or elsewhere, or that router's rules answer so.",
-        )
+        return nobody_there(what, check.address or "", Place(address=absent.offender))
     first = of_connect(what, evidence.connect, check.address or "", facts)
     if first is not None:
         return first
