@@ -19,6 +19,8 @@ from roomprobe.outcome import Reason
 from roomprobe.probes import PROBES
 
 AGENT = Path(cli.__file__).parent.parent
+# Without asyncio's debug mode, which would report its slow steps on stderr.
+ENV = {**os.environ, "PYTHONPATH": str(AGENT), "HOME": "/nonexistent", "PYTHONASYNCIODEBUG": ""}
 HOST = Host(addresses=(Address(address="192.0.2.9", prefix=24),), families=(4,), resolvers=("192.0.2.53",))
 
 
@@ -32,7 +34,7 @@ def no_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def run(*arguments: str | bytes, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "roomprobe", *arguments],
-        env={**os.environ, "PYTHONPATH": str(AGENT), "HOME": "/nonexistent", **more},
+        env={**ENV, **more},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -147,9 +149,7 @@ def test_version_and_help_are_quick_and_import_nothing_heavy() -> None:
         "heavy = {'asyncio', 'aiohttp', 'rich', 'msgspec', 'cryptography', 'dns', 'ssl', 'socket', 'logging'};"
         "print(sorted(heavy & sys.modules.keys()))"
     )
-    seen = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(AGENT)}, capture_output=True, text=True
-    )
+    seen = subprocess.run([sys.executable, "-c", program], env=ENV, capture_output=True, text=True)
     assert seen.stdout.splitlines()[-1] == "[]", seen
 
 
@@ -233,7 +233,7 @@ def test_a_reader_that_goes_away_is_met_quietly() -> None:
     os.close(read)
     done = subprocess.run(
         [sys.executable, "-m", "roomprobe", "profiles", "--json"],
-        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        env=ENV,
         stdout=write,
         stderr=subprocess.PIPE,
         timeout=30,
@@ -246,7 +246,7 @@ def test_a_reader_that_goes_away_is_met_quietly() -> None:
 def shell(script: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", script.replace("roomprobe", f"'{sys.executable}' -m roomprobe")],
-        env={**os.environ, "PYTHONPATH": str(AGENT), "HOME": "/nonexistent", **more},
+        env={**ENV, **more},
         capture_output=True,
         text=True,
         timeout=60,
@@ -309,7 +309,7 @@ def test_a_signal_before_the_run_is_one_word_and_status_3(number: int) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        env=ENV,
         capture_output=True,
         text=True,
         timeout=30,
@@ -326,7 +326,7 @@ def test_the_demo_needs_no_directory_to_write_in() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        env=ENV,
         capture_output=True,
         text=True,
         timeout=60,
@@ -355,7 +355,7 @@ def test_a_signal_after_the_last_word_changes_no_status(number: int) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        env=ENV,
         capture_output=True,
         text=True,
         timeout=30,

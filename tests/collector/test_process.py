@@ -9,7 +9,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from roomprobe.config import ConfigError
 from roomprobe.wire import upload
 from roomprobe.wire.upload import Record
 from tests.collector.making import full, same
+from tests.ports import free_port
 
 AGENT = Path(__file__).resolve().parents[2] / "agent"
 KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
@@ -206,9 +206,7 @@ async def test_a_box_enrols_by_the_link_and_pushes_over_pinned_tls(tmp_path: Pat
 
 @pytest.mark.parametrize("family", ["127.0.0.1", "[::1]"])
 async def test_all_addresses_are_those_of_both_families(tmp_path: Path, family: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     async with process(tmp_path, listen=f"[::]:{port}"), aiohttp.ClientSession() as http:
         async with http.get(f"https://{family}:{port}/healthz", ssl=False) as answer:
             assert answer.status == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,9 @@ from roomprobe.daemon.clocks import Reading
 from roomprobe.daemon.run import Daemon
 from tests.daemon.making import check, result
 from tests.daemon.running import FarEnd, World, running, until
+from tests.ports import free_port
 
 NOTHING: dict[str, Any] = {"spool": None, "push": None, "trouble": []}
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def read(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:

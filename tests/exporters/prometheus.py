@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+
+from tests.ports import free_port
 
 MONITORING = Path(__file__).resolve().parents[2] / "packaging" / "monitoring"
 RULES = MONITORING / "roomprobe.rules.yml"
@@ -49,12 +50,6 @@ class Prometheus:
                 return found
             await asyncio.sleep(0.1)
         raise AssertionError(f"{expr} has {found}; targets: {await self.ask('targets')}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from roomprobe.net.https import Trust
 from roomprobe.spool import Spool
+from tests.ports import free_port
 from tests.sinks.collectors import Collector, certificate, serving
 from tests.sinks.test_push import filled, idle, pushing, until
 from tests.spool.helpers import AGENT
@@ -41,8 +41,7 @@ async def nginx(home: Path, behind: str, most: str = "8m") -> AsyncIterator[tupl
     if program is None:
         pytest.skip("nginx is not installed")
     pem, pin = certificate(home)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (home / "nginx.conf").write_text(CONFIG.format(home=home, port=port, pem=pem, behind=behind, most=most))
     child = await asyncio.create_subprocess_exec(program, "-p", str(home), "-c", str(home / "nginx.conf"))
     try:
@@ -68,8 +67,7 @@ async def test_runs_arrive_through_nginx_and_its_error_pages_lose_none(tmp_path:
     spool, collector = Spool(tmp_path / "spool", AGENT), Collector()
     await spool.open()
     ids = await filled(spool, 30)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        collector.port = free.getsockname()[1]
+    collector.port = free_port()
     behind = f"http://127.0.0.1:{collector.port}"
     async with (
         nginx(tmp_path, behind) as (url, pin),
