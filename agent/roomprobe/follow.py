@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roomprobe import verdict
-from roomprobe.evidence import ControllerEvidence
 from roomprobe.facts import Facts
+from roomprobe.link.evidence import ControllerEvidence
 from roomprobe.model import Result
 from roomprobe.net.flow import FlowSpec
 from roomprobe.outcome import Outcome, Reason

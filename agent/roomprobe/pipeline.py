@@ -20,9 +20,10 @@ import msgspec
 
 from roomprobe import __version__, follow, host, naming, plan, probes, rollup, verdict
 from roomprobe.config import Config
-from roomprobe.evidence import LinkEvidence, PathEvidence, Search
+from roomprobe.evidence import PathEvidence
 from roomprobe.facts import Facts
 from roomprobe.link import candidates, diagnosis, known
+from roomprobe.link.evidence import LinkEvidence, Search
 from roomprobe.link.examine import look_all
 from roomprobe.link.settle import settle
 from roomprobe.model import Check, Frozen, Host, Plan, Report, Result, Run, Service, Site, Skip, Verdict

@@ -12,12 +12,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from roomprobe import probes
-from roomprobe.evidence import Evidence, PathEvidence
+from roomprobe.evidence import PathEvidence
 from roomprobe.model import Check, Skip
 from roomprobe.net import Net
 from roomprobe.net.flow import FlowSpec
 from roomprobe.net.survey import survey
 from roomprobe.outcome import Reason
+from roomprobe.probes import Evidence
 
 Done = TypeVar("Done")
 LAST_PACKET_S = 14.5  # nobody waits longer than fifteen seconds for a path

@@ -7,27 +7,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from roomprobe.evidence import (
+from roomprobe.evidence import Certificate, Connect, Failure, Icmp, Timing
+from roomprobe.facts import Facts
+from roomprobe.follow import CONTROL_PORT, flows
+from roomprobe.link import candidates, diagnosis
+from roomprobe.link.evidence import (
     Api,
     Blocks,
     Candidate,
-    Certificate,
-    Connect,
     ControllerEvidence,
     Emulator,
-    Failure,
     Hold,
-    Icmp,
     LinkEvidence,
     Near,
     OwnAddress,
     Router,
     SourceTry,
-    Timing,
 )
-from roomprobe.facts import Facts
-from roomprobe.follow import CONTROL_PORT, flows
-from roomprobe.link import candidates, diagnosis
 from roomprobe.link.settle import settle
 from roomprobe.model import Check, Host, Profile, Requirement, Result, Service, ServiceSpec
 from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from roomprobe.daemon.schedule import Asked
-from roomprobe.evidence import Evidence
 from roomprobe.model import Check, Frozen, Result, Verdict
+from roomprobe.probes import Evidence
 
 FILE = "memory.json"
 MOST_BYTES = 8 << 20

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from roomprobe.evidence import Candidate, Search
+from roomprobe.link.evidence import Candidate, Search
 from roomprobe.model import Result, Service, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.text import escape

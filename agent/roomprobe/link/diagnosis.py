@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from roomprobe.evidence import ControllerEvidence, LinkEvidence, Near
 from roomprobe.icmp import same_address
 from roomprobe.link import hole
+from roomprobe.link.evidence import ControllerEvidence, LinkEvidence, Near
 from roomprobe.model import RESOLVED, Hop, Place, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced

@@ -9,8 +9,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from roomprobe.evidence import LinkEvidence, SourceTry
 from roomprobe.link import diagnosis
+from roomprobe.link.evidence import LinkEvidence, SourceTry
 from roomprobe.model import Result
 from roomprobe.net import Net, way
 from roomprobe.net.neighbourhood import Towards, towards

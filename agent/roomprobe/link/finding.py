@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roomprobe.evidence import ControllerEvidence
+from roomprobe.link.evidence import ControllerEvidence
 from roomprobe.meets import Meets
 from roomprobe.model import Requirement, Result
 from roomprobe.outcome import Reason

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from roomprobe.evidence import Blocks
+from roomprobe.link.evidence import Blocks
 from roomprobe.model import Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from roomprobe.evidence import ControllerEvidence
+from roomprobe.link.evidence import ControllerEvidence
 from roomprobe.model import Report
 from roomprobe.text import escape
 

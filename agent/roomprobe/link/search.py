@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Sequence
 
 from roomprobe.config import Config
-from roomprobe.evidence import Candidate, Search
 from roomprobe.link import candidates
+from roomprobe.link.evidence import Candidate, Search
 from roomprobe.model import RESOLVED, Host, Plan
 from roomprobe.net import Net, names, neighbourhood
 from roomprobe.net.netlink import Link

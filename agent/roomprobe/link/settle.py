@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roomprobe.evidence import ControllerEvidence, Emulator
 from roomprobe.facts import Facts
+from roomprobe.link.evidence import ControllerEvidence, Emulator
 from roomprobe.model import Hop, Place, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from roomprobe import trust
-from roomprobe.evidence import Api, ControllerEvidence, Hold
+from roomprobe.link.evidence import Api, ControllerEvidence, Hold
 from roomprobe.model import Check
 from roomprobe.net import Net, emulator
 from roomprobe.net.lines import Lines

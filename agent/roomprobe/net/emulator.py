@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
-from roomprobe.evidence import Blocks, Emulator
+from roomprobe.link.evidence import Blocks, Emulator
 from roomprobe.model import Check
 from roomprobe.net import Net
 from roomprobe.net.lines import Lines

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Collection, Sequence
 
-from roomprobe.evidence import Near, OwnAddress, Router
+from roomprobe.link.evidence import Near, OwnAddress, Router
 from roomprobe.model import RESOLVED, Frozen
 from roomprobe.net import netlink
 from roomprobe.net.netlink import Link, Tables

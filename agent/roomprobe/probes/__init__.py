@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import Any, Protocol, cast
 
-from roomprobe.evidence import Evidence
+from roomprobe.evidence import DnsEvidence, PathEvidence, TcpEvidence, TlsEvidence, UdpEvidence
+from roomprobe.link.evidence import ControllerEvidence
 from roomprobe.model import Check, Verdict
+
+Evidence = UdpEvidence | TlsEvidence | TcpEvidence | DnsEvidence | PathEvidence | ControllerEvidence
 
 PROBES = {
     "dns": "roomprobe.probes.dns",

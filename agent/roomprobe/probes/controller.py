@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from roomprobe.evidence import Blocks, ControllerEvidence, Hold
 from roomprobe.facts import Facts
 from roomprobe.icmp import ADDRESS_UNREACHABLE, same_address
 from roomprobe.link import hole
+from roomprobe.link.evidence import Blocks, ControllerEvidence, Hold
 from roomprobe.model import Check, Place, Verdict
 from roomprobe.net import Net
 from roomprobe.outcome import Confidence, Outcome, Reason, Where

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from roomprobe.evidence import Connect, ControllerEvidence, TcpEvidence, TlsEvidence, UdpEvidence
+from roomprobe.evidence import Connect, TcpEvidence, TlsEvidence, UdpEvidence
+from roomprobe.link.evidence import ControllerEvidence
 from roomprobe.model import Host, Report, Result, Service
 
 SCHEMA = 1
