@@ -1,6 +1,7 @@
-"""The frozen values that travel along the line profile → plan → probe → evidence → verdict → report.
+"""The frozen values that travel along the line profile → plan → probe → evidence → verdict → roll-up.
 
-Only shapes: no I/O, no judging, no printing. What one probe kind alone needs stands in probes/<kind>.py.
+Only shapes: no I/O, no judging, no printing. What one probe kind alone needs stands in probes/<kind>.py, the report
+that all ends in in report/run.py.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ class Host(Frozen, frozen=True, kw_only=True):
     trouble: Skip | None = None
 
 
-# --- report --------------------------------------------------------------------------------------------------------
+# --- roll-up -------------------------------------------------------------------------------------------------------
 
 
 class WalkStep(Frozen, frozen=True, kw_only=True):
@@ -238,45 +239,3 @@ class Service(Frozen, frozen=True, kw_only=True):
     transport: str | None = None
     walk: Walk | None = None
     hop: Hop | None = None
-
-
-class Run(Frozen, frozen=True, kw_only=True):
-    """Identity and times of a run. `started` is RFC 3339 UTC, `started_mono` the monotonic clock in seconds."""
-
-    id: str
-    epoch: str | None = None
-    seq: int | None = None
-    trigger: str
-    started: str
-    started_mono: float
-    duration_s: float
-    clock_synced: bool | None
-    interrupted: bool = False
-
-
-class Site(Frozen, frozen=True, kw_only=True):
-    """Who and where: all from the site configuration, all optional."""
-
-    org: str | None = None
-    site: str | None = None
-    room: str | None = None
-
-
-class Report(Frozen, frozen=True, kw_only=True):
-    """One run, rolled up. Pure data: report/ turns it into a terminal page, JSON or JUnit.
-
-    `paths` are the surveys (evidence.PathEvidence) that the verdicts lean on, one an address; `links` the same for a codec that is
-    a neighbour (evidence.LinkEvidence), and `search` how the codec was found (evidence.Search), None when its address was given.
-    """
-
-    agent_id: str | None
-    agent_version: str
-    site: Site
-    run: Run
-    host: Host
-    notes: tuple[str, ...]
-    services: tuple[Service, ...]
-    results: tuple[Result, ...]
-    paths: tuple[Any, ...] = ()
-    links: tuple[Any, ...] = ()
-    search: Any = None

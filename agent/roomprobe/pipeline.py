@@ -26,13 +26,14 @@ from roomprobe.link import candidates, diagnosis, known
 from roomprobe.link.evidence import LinkEvidence, Search
 from roomprobe.link.examine import look_all
 from roomprobe.link.settle import settle
-from roomprobe.model import Check, Frozen, Host, Plan, Report, Result, Run, Service, Site, Skip, Verdict
+from roomprobe.model import Check, Frozen, Host, Plan, Result, Service, Skip, Verdict
 from roomprobe.net import Net
 from roomprobe.net.pace import Bucket
 from roomprobe.options import Options
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.report import output
 from roomprobe.report.progress import Progress
+from roomprobe.report.run import Report, Run, Site
 from roomprobe.runner import Clock, run_checks, run_surveys
 
 Said = TypeVar("Said", Verdict, Service)

@@ -14,8 +14,8 @@ import aiohttp
 
 from roomprobe.changes import outcome_hash
 from roomprobe.collector import command, people
-from roomprobe.model import Report
 from roomprobe.report.document import document
+from roomprobe.report.run import Report
 from roomprobe.wire import upload
 from roomprobe.wire.upload import Full, Record, Same
 from tests.collector.making import stamp

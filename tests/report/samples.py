@@ -17,23 +17,9 @@ from roomprobe.evidence import (
     TlsEvidence,
     UdpEvidence,
 )
-from roomprobe.model import (
-    Address,
-    Check,
-    Hop,
-    Host,
-    Place,
-    Report,
-    Result,
-    Run,
-    Service,
-    Site,
-    Vantage,
-    Verdict,
-    Walk,
-    WalkStep,
-)
+from roomprobe.model import Address, Check, Hop, Host, Place, Result, Service, Vantage, Verdict, Walk, WalkStep
 from roomprobe.outcome import Confidence, Need, Outcome, Reason, State, Where
+from roomprobe.report.run import Report, Run, Site
 
 UDP_ROWS = {
     "F3": ("tunnel, best quality", 24704),

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from roomprobe.model import Host, Report, Result, Vantage
+from roomprobe.model import Host, Result, Vantage
 from roomprobe.outcome import Need, Outcome, Reason, State, Where
 from roomprobe.report.rule import Ask, asks
+from roomprobe.report.run import Report
 from tests.report import samples
 
 

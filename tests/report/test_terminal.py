@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from roomprobe import runner
-from roomprobe.model import Hop, Place, Report
+from roomprobe.model import Hop, Place
 from roomprobe.outcome import Outcome, Reason, State
 from roomprobe.report import table, terminal
 from roomprobe.report.page import Page, for_encoding
+from roomprobe.report.run import Report
 from tests.report import samples
 
 GOLDEN = Path(__file__).parent / "golden"

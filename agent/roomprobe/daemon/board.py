@@ -9,8 +9,9 @@ from typing import Any
 
 from roomprobe import __version__
 from roomprobe.daemon.clocks import Reading
-from roomprobe.model import Report, Service
+from roomprobe.model import Service
 from roomprobe.outcome import State
+from roomprobe.report.run import Report
 
 WORST = (State.BROKEN, State.DEGRADED, State.UNKNOWN, State.FULL)
 

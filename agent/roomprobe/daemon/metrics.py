@@ -15,8 +15,8 @@ from typing import Any
 from roomprobe import __version__
 from roomprobe.daemon.board import Board
 from roomprobe.meets import Meets, meets
-from roomprobe.model import Report
 from roomprobe.outcome import Outcome, State
+from roomprobe.report.run import Report
 from roomprobe.sections import OFF
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

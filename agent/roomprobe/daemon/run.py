@@ -27,10 +27,11 @@ from roomprobe.daemon.outlet import Outlet
 from roomprobe.daemon.schedule import Schedule, Sweep, period
 from roomprobe.daemon.settings import Settings
 from roomprobe.daemon.sweeper import GRACE_S, Sweeper
-from roomprobe.model import Host, Report
+from roomprobe.model import Host
 from roomprobe.net.watch import Watch
 from roomprobe.options import Options
 from roomprobe.report.document import document
+from roomprobe.report.run import Report
 
 TICK_S = 5.0  # the longest sleep, so that waking up from suspend is noticed
 HANG_S = 10.0  # how late the loop may be

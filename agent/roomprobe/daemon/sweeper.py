@@ -15,8 +15,9 @@ from roomprobe.daemon.schedule import Schedule, Sweep, key
 from roomprobe.daemon.settings import Settings
 from roomprobe.daemon.steady import Steady
 from roomprobe.link import known
-from roomprobe.model import Check, Host, Plan, Report, Result
+from roomprobe.model import Check, Host, Plan, Result
 from roomprobe.report.progress import Progress
+from roomprobe.report.run import Report
 
 GRACE_S = 10.0  # beyond a run's own time
 

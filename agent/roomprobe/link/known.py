@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from roomprobe.link.evidence import ControllerEvidence
-from roomprobe.model import Report
+from roomprobe.report.run import Report
 from roomprobe.text import escape
 
 FILE = "codecs.json"

@@ -6,8 +6,9 @@ Everything here is a pure function of a `Report`; only junit.py writes a file an
 from __future__ import annotations
 
 from roomprobe.meets import Meets, meets
-from roomprobe.model import Check, Report, Result, Service
+from roomprobe.model import Check, Result, Service
 from roomprobe.outcome import Reason, State
+from roomprobe.report.run import Report
 
 EXIT = {State.BROKEN: 2, State.DEGRADED: 1, State.UNKNOWN: 3, State.FULL: 0}
 WORST_FIRST = tuple(EXIT)

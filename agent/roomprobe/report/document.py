@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from roomprobe.evidence import Connect, TcpEvidence, TlsEvidence, UdpEvidence
-from roomprobe.link.evidence import ControllerEvidence
-from roomprobe.model import Host, Report, Result, Service
+from roomprobe.evidence import Connect, PathEvidence, TcpEvidence, TlsEvidence, UdpEvidence
+from roomprobe.link.evidence import ControllerEvidence, LinkEvidence, Search
+from roomprobe.model import Host, Result, Service
+from roomprobe.report.run import Report
 
 SCHEMA = 1
 
@@ -127,7 +128,7 @@ def _check(result: Result) -> dict[str, Any]:
     }
 
 
-def _path(path: Any) -> dict[str, Any]:
+def _path(path: PathEvidence | LinkEvidence | Search) -> dict[str, Any]:
     plain: dict[str, Any] = _plain(path)
     return {key: value for key, value in plain.items() if key != "type"}
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from roomprobe.config import ConfigError
 from roomprobe.meets import Meets, meets
-from roomprobe.model import Report, Result, Service
+from roomprobe.model import Result, Service
 from roomprobe.outcome import Need, State
 from roomprobe.report import met_otherwise
+from roomprobe.report.run import Report
 from roomprobe.text import escape
 
 _LIMIT = 2000

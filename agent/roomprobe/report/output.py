@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from roomprobe.model import Report
 from roomprobe.options import Options
 from roomprobe.report import exit_status
+from roomprobe.report.run import Report
 
 
 def check_outputs(options: Options) -> None:

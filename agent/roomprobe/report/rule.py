@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from roomprobe.model import Check, Frozen, Host, Report, Result, Transport
+from roomprobe.model import Check, Frozen, Host, Result, Transport
 from roomprobe.outcome import Need, Outcome, Reason, Where
 from roomprobe.report import met_otherwise
+from roomprobe.report.run import Report
 
 BLOCKED = frozenset({Outcome.FILTERED, Outcome.REJECTED})
 # What to ask whoever runs the switches for, where it is not a rule about ports.

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import textwrap
 
-from roomprobe.model import Check, Frozen, Hop, Place, Report, Result
+from roomprobe.model import Check, Frozen, Hop, Place, Result
 from roomprobe.outcome import Outcome, Reason
 from roomprobe.report.page import Page, cut
+from roomprobe.report.run import Report
 from roomprobe.text import escape
 
 STYLE = {

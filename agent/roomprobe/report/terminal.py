@@ -11,10 +11,11 @@ import re
 import shutil
 from typing import TextIO
 
-from roomprobe.model import Report, Service
+from roomprobe.model import Service
 from roomprobe.outcome import Need, Outcome, Reason, State, Where
 from roomprobe.report import WORST_FIRST, is_tested, rule, table
 from roomprobe.report.page import Page, for_encoding
+from roomprobe.report.run import Report
 from roomprobe.text import escape
 
 LATER = "not in this release; `roomprobe explain ROW` says why."

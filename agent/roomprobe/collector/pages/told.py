@@ -11,22 +11,10 @@ from typing import Any
 import msgspec
 
 from roomprobe.collector.pages import words
-from roomprobe.model import (
-    Address,
-    Check,
-    Frozen,
-    Hop,
-    Host,
-    Report,
-    Result,
-    Run,
-    Service,
-    Site,
-    Vantage,
-    Verdict,
-)
+from roomprobe.model import Address, Check, Frozen, Hop, Host, Result, Service, Vantage, Verdict
 from roomprobe.outcome import Outcome, Reason
 from roomprobe.report import WORST_FIRST, is_tested, rule, table, terminal
+from roomprobe.report.run import Report, Run, Site
 
 
 class Told(Frozen, frozen=True, kw_only=True):
