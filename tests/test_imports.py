@@ -17,7 +17,7 @@ from roomprobe.probes import PROBES
 AGENT = Path(__file__).resolve().parents[1] / "agent"
 
 # What must give the same answer from the same values: no sockets, no loop, no clock, no chance.
-PURE = ("roomprobe.plan", "roomprobe.verdict", "roomprobe.rollup", "roomprobe.wire")
+PURE = ("roomprobe.plan", "roomprobe.judging", "roomprobe.verdict", "roomprobe.rollup", "roomprobe.wire")
 IMPURE = {"asyncio", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time"}
 
 # Sockets and TLS are for net/ alone; each exception says what for.

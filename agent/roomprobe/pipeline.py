@@ -14,29 +14,24 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
-from roomprobe import __version__, follow, host, naming, plan, probes, rollup, verdict
+from roomprobe import __version__, follow, host, judging, naming, plan, rollup
 from roomprobe.config import Config
 from roomprobe.evidence import PathEvidence
-from roomprobe.facts import Facts
 from roomprobe.link import candidates, diagnosis, known
 from roomprobe.link.evidence import LinkEvidence, Search
 from roomprobe.link.examine import look_all
-from roomprobe.link.settle import settle
-from roomprobe.model import Check, Frozen, Host, Plan, Result, Service, Skip, Verdict
+from roomprobe.model import Frozen, Host, Plan, Result
 from roomprobe.net import Net
 from roomprobe.net.pace import Bucket
 from roomprobe.options import Options
-from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.report import output
 from roomprobe.report.progress import Progress
 from roomprobe.report.run import Report, Run, Site
 from roomprobe.runner import Clock, run_checks, run_surveys
 
-Said = TypeVar("Said", Verdict, Service)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -94,12 +89,12 @@ async def measure(
     if bugs:
         raise bugs[0]
     results, here = seen.results if resident is None else resident.settled(seen.results), seen.host
-    facts = _facts(config, here)
+    facts = judging.facts_of(config, here)
     services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, seen.paths, here, facts))
     services = tuple(candidates.with_codec(s, seen.search, results) for s in services)
     if here.vantage.state == "other":
-        results = tuple(_result_from_here(r) for r in results)
-        services = tuple(_from_here(s) for s in services)
+        results = tuple(judging.result_from_here(r) for r in results)
+        services = tuple(judging.from_here(s) for s in services)
     notes = [profile.note for profile in made.profiles if profile.note]
     notes += candidates.notes(seen.search) if seen.search is not None else ()
     return Report(
@@ -152,9 +147,9 @@ async def _results(
     certificates: dict[str, str],
     standing: tuple[Result, ...],
 ) -> Measured:
-    facts = _facts(config, here, certificates)
+    facts = judging.facts_of(config, here, certificates)
     # A link to a neighbour needs no address from the network and no gateway.
-    stuck = [_stuck(c, here.trouble) for c in made.checks if here.trouble is not None and c.kind != "controller"]
+    stuck = [judging.stuck(c, here.trouble) for c in made.checks if here.trouble is not None and c.kind != "controller"]
     if len(stuck) == len(made.checks):
         return Measured(results=tuple(stuck), host=here)
     whole, made = made, _without(made, stuck)
@@ -174,12 +169,12 @@ async def _results(
         run_checks(names, net, clock, progress.done),
         clock.bounded(_find_codec(made, config, here, net)),
     )
-    lookups = naming.compare(_judged(names, looked_up, facts))
-    targets, unresolved = _targets(made, (*lookups, *standing), search, config, here)
+    lookups = naming.compare(judging.judged(names, looked_up, facts))
+    targets, unresolved = judging.targets(made, (*lookups, *standing), search, config, here)
     progress.started(len(names) + len(targets))
     progress.say("asking the far ends")
     evidence = await run_checks(targets, net, clock, lambda n: progress.done(len(names) + n))
-    first = _judged(targets, evidence, facts)
+    first = judging.judged(targets, evidence, facts)
     lookups = naming.vouched(lookups, first)
     wanted = follow.flows(first, facts)
     if wanted:
@@ -188,16 +183,10 @@ async def _results(
         )
     surveys, links = await asyncio.gather(run_surveys(wanted, net, clock), clock.bounded(look_all(first, net)))
     here = host.refresh_neighbours(here)
-    facts = _facts(config, here)
     linked = diagnosis.refine_all(first, links or {})
-    refined = [
-        _refined(result, surveys, made, config, here, facts) for result in (*lookups, *linked, *unresolved, *stuck)
-    ]
-    order = {(check.profile, check.row): number for number, check in enumerate(whole.checks)}
-    refined = list(settle(refined, facts))
-    refined.sort(key=lambda r: order[(r.check.profile, r.check.row)])
+    everything = (*lookups, *linked, *unresolved, *stuck)
     return Measured(
-        results=tuple(refined),
+        results=judging.refined(everything, surveys, whole, config, here),
         host=here,
         paths=tuple(surveys.values()),
         links=tuple((links or {}).values()),
@@ -218,104 +207,6 @@ async def _find_codec(made: Plan, config: Config, here: Host, net: Net) -> Searc
 def _without(made: Plan, stuck: Sequence[Result]) -> Plan:
     left = {result.check.id for result in stuck}
     return msgspec.structs.replace(made, checks=tuple(c for c in made.checks if c.id not in left))
-
-
-def _facts(config: Config, here: Host, certificates: dict[str, str] | None = None) -> Facts:
-    return Facts(
-        addresses=tuple(a.address for a in here.addresses),
-        networks=tuple(f"{a.address.partition('%')[0]}/{a.prefix}" for a in here.addresses),
-        prefixes=config.site.prefixes,
-        gateways=tuple(here.gateways.values()),
-        resolvers=here.resolvers,
-        clock_synced=here.clock_synced,
-        proxy=config.network.proxy,
-        certificates=certificates or {},
-    )
-
-
-def _from_here(said: Said) -> Said:
-    return msgspec.structs.replace(said, sentence=f"From this box's port: {said.sentence}")
-
-
-def _result_from_here(result: Result) -> Result:
-    if result.verdict.outcome is Outcome.SKIPPED:
-        return result
-    return msgspec.structs.replace(result, verdict=_from_here(result.verdict))
-
-
-def _stuck(check: Check, trouble: Skip) -> Result:
-    if check.skip is not None:
-        return Result(check=check, evidence=None, verdict=_skipped(check.skip))
-    ours = trouble.reason is Reason.INTERFACE_DOWN
-    return Result(
-        check=check,
-        evidence=None,
-        verdict=Verdict(
-            outcome=Outcome.FAULT if ours else Outcome.UNANSWERED,
-            confidence=Confidence.NONE,
-            reason=trouble.reason,
-            where=Where.THIS_BOX if ours else Where.JACK,
-            sentence=f"Not sent: {trouble.sentence}",
-        ),
-    )
-
-
-def _skipped(skip: Skip) -> Verdict:
-    return Verdict(outcome=Outcome.SKIPPED, confidence=Confidence.NONE, reason=skip.reason, sentence=skip.sentence)
-
-
-def _judged(checks: Sequence[Check], evidence: Mapping[str, object], facts: Facts) -> tuple[Result, ...]:
-    """First verdicts, each from its own evidence."""
-    results = []
-    for check in checks:
-        seen = evidence[check.id]
-        if isinstance(seen, Skip):
-            results.append(Result(check=check, evidence=None, verdict=_skipped(seen)))
-        else:
-            results.append(
-                Result(check=check, evidence=seen, verdict=probes.load(check.kind).judge(check, seen, facts))
-            )
-    return tuple(results)
-
-
-def _targets(
-    made: Plan, lookups: tuple[Result, ...], search: Search | None, config: Config, here: Host
-) -> tuple[list[Check], list[Result]]:
-    """Every check with an address of its own, and verdicts for those whose name gave none."""
-    ready: list[Check] = []
-    unresolved: list[Result] = []
-    for check in made.checks:
-        if check.kind == "dns":
-            continue
-        if check.skip is not None or check.via == "proxy" or check.address is not None:
-            ready.append(check)
-            continue
-        if check.kind == "controller":
-            if search is not None and search.chosen is not None:
-                ready.extend(plan.resolve(check, (search.chosen,), here))
-            else:
-                unresolved.append(Result(check=check, evidence=None, verdict=candidates.unfound(search)))
-            continue
-        mine = [r for r in lookups if r.check.host == check.host]
-        addresses = config.targets.get(check.host or "") or naming.addresses(mine, _facts(config, here))
-        if addresses:
-            ready.extend(plan.resolve(check, addresses, here))
-        else:
-            unresolved.append(Result(check=check, evidence=None, verdict=naming.unresolved(check, mine)))
-    return ready, unresolved
-
-
-def _refined(
-    result: Result, surveys: dict[str, PathEvidence], made: Plan, config: Config, here: Host, facts: Facts
-) -> Result:
-    check = result.check
-    final = verdict.refine(check, result.verdict, surveys.get(check.address or ""), facts)
-    final = verdict.own_target(final, check)
-    legacy = any(p.id == check.profile and p.status == "legacy" for p in made.profiles)
-    pinned = bool(getattr(result.evidence, "pinned", False))
-    elsewhere = here.vantage.state == "other"
-    final = verdict.cap(final, check, legacy=legacy, pinned=pinned, elsewhere=elsewhere)
-    return Result(check=check, evidence=result.evidence, verdict=final)
 
 
 def once(options: Options) -> int:
