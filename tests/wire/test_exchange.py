@@ -8,22 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomprobe.wire import exchange
-from roomprobe.wire.exchange import Alive, Bye, Codec, Command, Hello, Hold, Ping, Ports, Sink, Source
+from roomprobe.wire import answering, asking, exchange
+from roomprobe.wire.answering import Alive, Bye, Command, Hello, Hold, Ping, Ports, Sink, Source
+from roomprobe.wire.exchange import Codec
 from roomprobe.wire.reader import Malformed
 
 NONCE = "0123456789abcdef"
 ME = Codec(instance="fedcba9876543210", connection=7, version="0.2.0", address="fe80::1", port=40_000)
 
 COMMANDS: dict[str, tuple[bytes, bytes, Command]] = {
-    "hello": (exchange.hello(NONCE), b"ROOMPROBE/1 HELLO 0123456789abcdef\r\n", Hello(nonce=NONCE)),
-    "ping": (exchange.ping("a0"), b"PING a0\r\n", Ping(token="a0")),
-    "sink": (exchange.sink(32)[:9], b"SINK 32\r\n", Sink(size=32)),
-    "source": (exchange.source(65_536), b"SOURCE 65536\r\n", Source(size=65_536)),
-    "hold": (exchange.hold(14_400), b"HOLD 14400\r\n", Hold(seconds=14_400)),
-    "alive": (exchange.alive(0), b"ALIVE 0\r\n", Alive(connection=0)),
-    "ports": (exchange.ports(), b"PORTS\r\n", Ports()),
-    "bye": (exchange.bye(), b"BYE\r\n", Bye()),
+    "hello": (asking.hello(NONCE), b"ROOMPROBE/1 HELLO 0123456789abcdef\r\n", Hello(nonce=NONCE)),
+    "ping": (asking.ping("a0"), b"PING a0\r\n", Ping(token="a0")),
+    "sink": (asking.sink(32)[:9], b"SINK 32\r\n", Sink(size=32)),
+    "source": (asking.source(65_536), b"SOURCE 65536\r\n", Source(size=65_536)),
+    "hold": (asking.hold(14_400), b"HOLD 14400\r\n", Hold(seconds=14_400)),
+    "alive": (asking.alive(0), b"ALIVE 0\r\n", Alive(connection=0)),
+    "ports": (asking.ports(), b"PORTS\r\n", Ports()),
+    "bye": (asking.bye(), b"BYE\r\n", Bye()),
 }
 
 
@@ -32,15 +33,15 @@ def test_a_command_is_built_and_read(name: str) -> None:
     built, line, command = COMMANDS[name]
     assert built == line
     for end in (b"\r\n", b"\n", b"\r", b""):
-        assert exchange.parse_command(line[:-2] + end) == command
+        assert answering.parse_command(line[:-2] + end) == command
 
 
 def test_the_codec_side_says_who_it_is() -> None:
-    line = exchange.codec(NONCE, ME)
+    line = answering.codec(NONCE, ME)
     assert line == b"ROOMPROBE/1 CODEC 0123456789abcdef fedcba9876543210 7 0.2.0 fe80::1 40000\r\n"
-    assert exchange.parse_codec(line, NONCE) == ME
+    assert asking.parse_codec(line, NONCE) == ME
     with pytest.raises(Malformed, match="another nonce"):
-        exchange.parse_codec(line, NONCE[::-1])
+        asking.parse_codec(line, NONCE[::-1])
 
 
 def test_the_longest_greeting_is_still_a_line() -> None:
@@ -51,14 +52,14 @@ def test_the_longest_greeting_is_still_a_line() -> None:
         address=":".join(["ffff"] * 8),
         port=65_535,
     )
-    line = exchange.codec(NONCE, longest)
+    line = answering.codec(NONCE, longest)
     assert len(line) <= exchange.MOST_LINE
-    assert exchange.parse_codec(line, NONCE) == longest
+    assert asking.parse_codec(line, NONCE) == longest
 
 
 def test_an_address_comes_out_in_one_form() -> None:
-    line = exchange.codec(NONCE, ME).replace(b"fe80::1", b"FE80:0:0:0:0:0:0:1")
-    assert exchange.parse_codec(line, NONCE).address == "fe80::1"
+    line = answering.codec(NONCE, ME).replace(b"fe80::1", b"FE80:0:0:0:0:0:0:1")
+    assert asking.parse_codec(line, NONCE).address == "fe80::1"
 
 
 CODEC = "ROOMPROBE/1 CODEC 0123456789abcdef fedcba9876543210 7 0.2.0 fe80::1 40000"
@@ -90,7 +91,7 @@ BAD_CODEC = {
 @pytest.mark.parametrize("name", BAD_CODEC)
 def test_a_bad_greeting_is_malformed(name: str) -> None:
     with pytest.raises(Malformed) as caught:
-        exchange.parse_codec(BAD_CODEC[name].encode() + b"\r\n", NONCE)
+        asking.parse_codec(BAD_CODEC[name].encode() + b"\r\n", NONCE)
     assert len(str(caught.value)) < 100
 
 
@@ -108,25 +109,25 @@ BAD_COMMANDS = [
 @pytest.mark.parametrize("line", BAD_COMMANDS)
 def test_a_bad_command_is_malformed(line: str) -> None:
     with pytest.raises(Malformed):
-        exchange.parse_command(line.encode() + b"\r\n")
+        answering.parse_command(line.encode() + b"\r\n")
 
 
 @pytest.mark.parametrize("size", [32, 33, 1_000, 1_440, 65_535, 65_536])
 def test_a_block_is_as_long_as_it_says(size: int) -> None:
-    sink, data = exchange.sink(size), exchange.data(size)
+    sink, data = asking.sink(size), answering.data(size)
     assert len(sink) == len(data) == size
     first, _, padding = sink.partition(b"\r\n")
-    assert exchange.parse_command(first) == Sink(size=size)
+    assert answering.parse_command(first) == Sink(size=size)
     assert b"\n" not in padding, "padding must never read as a line"
-    assert exchange.parse_data(data.partition(b"\r\n")[0], size)
-    assert not exchange.parse_data(data.partition(b"\r\n")[0], size + 1)
+    assert asking.parse_data(data.partition(b"\r\n")[0], size)
+    assert not asking.parse_data(data.partition(b"\r\n")[0], size + 1)
 
 
 ANSWERS: dict[str, tuple[bytes, Callable[[bytes], bool], Callable[[bytes], bool]]] = {
-    "pong": (exchange.pong("t1"), lambda x: exchange.parse_pong(x, "t1"), lambda x: exchange.parse_pong(x, "t2")),
-    "sunk": (exchange.sunk(32), lambda x: exchange.parse_sunk(x, 32), lambda x: exchange.parse_sunk(x, 3)),
-    "data": (b"DATA 32\r\n", lambda x: exchange.parse_data(x, 32), lambda x: exchange.parse_data(x, 3)),
-    "held": (exchange.held(9), lambda x: exchange.parse_held(x, 9), lambda x: exchange.parse_held(x, 90)),
+    "pong": (answering.pong("t1"), lambda x: asking.parse_pong(x, "t1"), lambda x: asking.parse_pong(x, "t2")),
+    "sunk": (answering.sunk(32), lambda x: asking.parse_sunk(x, 32), lambda x: asking.parse_sunk(x, 3)),
+    "data": (b"DATA 32\r\n", lambda x: asking.parse_data(x, 32), lambda x: asking.parse_data(x, 3)),
+    "held": (answering.held(9), lambda x: asking.parse_held(x, 9), lambda x: asking.parse_held(x, 90)),
 }
 
 
@@ -141,7 +142,7 @@ def test_an_answer_answers_one_question(name: str) -> None:
 
 def test_whether_a_connection_is_open() -> None:
     for state in exchange.STATES:
-        assert exchange.parse_alive(exchange.aliveness(7, state), 7) == state
+        assert asking.parse_alive(answering.aliveness(7, state), 7) == state
     for line in (
         b"",
         b"ALIVE 7\r\n",
@@ -151,13 +152,13 @@ def test_whether_a_connection_is_open() -> None:
         b"PONG 7 open\r\n",
     ):
         with pytest.raises(Malformed):
-            exchange.parse_alive(line, 7)
+            asking.parse_alive(line, 7)
 
 
 def test_the_ports_that_are_listened_on() -> None:
-    assert exchange.listening((69, 443)) == b"PORTS 69 443\r\n"
-    assert exchange.parse_listening(exchange.listening((69, 65_535))) == (69, 65_535)
-    assert len(exchange.parse_listening(exchange.listening(range(1, 100)))) == exchange.MOST_PORTS
+    assert answering.listening((69, 443)) == b"PORTS 69 443\r\n"
+    assert asking.parse_listening(answering.listening((69, 65_535))) == (69, 65_535)
+    assert len(asking.parse_listening(answering.listening(range(1, 100)))) == exchange.MOST_PORTS
     for line in (
         b"",
         b"PORTS\r\n",
@@ -168,31 +169,31 @@ def test_the_ports_that_are_listened_on() -> None:
         b"PORT 69\r\n",
     ):
         with pytest.raises(Malformed):
-            exchange.parse_listening(line)
+            asking.parse_listening(line)
 
 
 def test_errors_have_words() -> None:
     for word in exchange.ERROR_WORDS:
-        assert exchange.parse_error(exchange.error(word)) == word
-    assert exchange.parse_error(b"ERROR \x1b[0m\r\n") is None
-    assert exchange.parse_error(b"ERROR whatever\r\n") == "unknown"
-    assert exchange.parse_error(b"PONG a\r\n") is None
+        assert asking.parse_error(answering.error(word)) == word
+    assert asking.parse_error(b"ERROR \x1b[0m\r\n") is None
+    assert asking.parse_error(b"ERROR whatever\r\n") == "unknown"
+    assert asking.parse_error(b"PONG a\r\n") is None
     with pytest.raises(ValueError, match="no such word"):
-        exchange.error("whatever")
+        answering.error("whatever")
 
 
 WRONG: list[Callable[[], bytes]] = [
-    lambda: exchange.hello("0123"),
-    lambda: exchange.hello(NONCE + "\n"),
-    lambda: exchange.ping(""),
-    lambda: exchange.ping("a\r\nBYE"),
-    lambda: exchange.sink(31),
-    lambda: exchange.sink(65_537),
-    lambda: exchange.source(0),
-    lambda: exchange.data(31),
-    lambda: exchange.hold(0),
-    lambda: exchange.hold(14_401),
-    lambda: exchange.alive(-1),
+    lambda: asking.hello("0123"),
+    lambda: asking.hello(NONCE + "\n"),
+    lambda: asking.ping(""),
+    lambda: asking.ping("a\r\nBYE"),
+    lambda: asking.sink(31),
+    lambda: asking.sink(65_537),
+    lambda: asking.source(0),
+    lambda: answering.data(31),
+    lambda: asking.hold(0),
+    lambda: asking.hold(14_401),
+    lambda: asking.alive(-1),
 ]
 
 
@@ -208,14 +209,14 @@ def test_a_wrong_value_is_never_sent(build: Callable[[], bytes]) -> None:
 )
 def test_any_line_is_a_command_or_malformed(line: bytes) -> None:
     try:
-        command = exchange.parse_command(line)
+        command = answering.parse_command(line)
     except Malformed as error:
         assert len(str(error)) < 100
     else:
         assert line.removesuffix(b"\n").removesuffix(b"\r") in {c[1][:-2] for c in COMMANDS.values()} or isinstance(
             command, Ping | Sink | Source | Hold | Alive | Hello
         )
-    for parse in (lambda x: exchange.parse_codec(x, NONCE), lambda x: exchange.parse_alive(x, 1)):
+    for parse in (lambda x: asking.parse_codec(x, NONCE), lambda x: asking.parse_alive(x, 1)):
         with pytest.raises(Malformed):
             parse(line)
-    exchange.parse_error(line)
+    asking.parse_error(line)

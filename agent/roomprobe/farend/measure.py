@@ -10,8 +10,9 @@ from typing import NoReturn
 
 from roomprobe.farend.guest import Emulator, Guest, Over
 from roomprobe.farend.limits import BLOCK_S, HEAD_S
-from roomprobe.wire import exchange
-from roomprobe.wire.exchange import Alive, Bye, Codec, Command, Hello, Hold, Ping, Ports, Sink, Source
+from roomprobe.wire import answering, exchange
+from roomprobe.wire.answering import Alive, Bye, Command, Hello, Hold, Ping, Ports, Sink, Source
+from roomprobe.wire.exchange import Codec
 from roomprobe.wire.reader import Malformed
 
 _PREFIX = b"ROOMPROBE/"
@@ -39,7 +40,7 @@ async def converse(guest: Guest, emulator: Emulator, until: float) -> NoReturn:
         address=visit.address.partition("%")[0],
         port=visit.source_port,
     )
-    await guest.send(exchange.codec(command.nonce, me), BLOCK_S)
+    await guest.send(answering.codec(command.nonce, me), BLOCK_S)
     while True:
         await guest.first()
         command = await _command(guest, time.monotonic() + HEAD_S)
@@ -51,18 +52,18 @@ async def _obey(guest: Guest, emulator: Emulator, command: Command) -> bytes:
     guest.visit.commands += 1
     match command:
         case Ping(token=token):
-            return exchange.pong(token)
+            return answering.pong(token)
         case Sink(size=size):
-            return exchange.sunk(size)
+            return answering.sunk(size)
         case Source(size=size):
-            return exchange.data(size)
+            return answering.data(size)
         case Hold(seconds=seconds):
             guest.idle_s = seconds + exchange.GRACE_S
-            return exchange.held(seconds)
+            return answering.held(seconds)
         case Alive(connection=connection):
-            return exchange.aliveness(connection, emulator.state(connection, guest.visit.address))
+            return answering.aliveness(connection, emulator.state(connection, guest.visit.address))
         case Ports():
-            return exchange.listening(emulator.ports)
+            return answering.listening(emulator.ports)
         case Bye():
             raise Over("codec", "bye", gently=True)
         case Hello():
@@ -78,7 +79,7 @@ async def _command(guest: Guest, until: float) -> Command:
         await guest.more(until, "slow")
     line = channel.take(end + 1)
     try:
-        command = exchange.parse_command(line)
+        command = answering.parse_command(line)
     except Malformed:
         await _fail(guest, "command")
     if isinstance(command, Sink):
@@ -93,5 +94,5 @@ async def _swallow(guest: Guest, count: int) -> None:
 
 
 async def _fail(guest: Guest, word: str) -> NoReturn:
-    await guest.send(exchange.error(word), HEAD_S)
+    await guest.send(answering.error(word), HEAD_S)
     raise Over("codec", "error", gently=True)

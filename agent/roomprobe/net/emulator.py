@@ -20,7 +20,7 @@ from roomprobe.net import Net
 from roomprobe.net.lines import Lines
 from roomprobe.net.stream import Stream, connect
 from roomprobe.net.tls import Conversation, context
-from roomprobe.wire import exchange
+from roomprobe.wire import asking, exchange
 from roomprobe.wire.reader import Malformed
 
 ANSWER_S = 1.5  # a lost packet is repeated by the kernel after 0.2, 0.6 and 1.4 s
@@ -43,8 +43,8 @@ class Exchange:
     async def ping(self, token: str = "") -> bool:
         """One round trip."""
         token = token or secrets.token_hex(8)
-        line = await self.ask(exchange.ping(token))
-        return line is not None and exchange.parse_pong(line, token)
+        line = await self.ask(asking.ping(token))
+        return line is not None and asking.parse_pong(line, token)
 
     async def ask(self, request: bytes) -> bytes | None:
         """The one line that answers a request."""
@@ -55,15 +55,15 @@ class Exchange:
 
     async def up(self, size: int) -> bool | None:
         """Whether a block of `size` bytes gets there: None when the answer was no answer to that, or the far end went."""
-        line = await self.ask(exchange.sink(size))
+        line = await self.ask(asking.sink(size))
         if line is None:
             return None if self.lines.over else False
-        return True if exchange.parse_sunk(line, size) else None
+        return True if asking.parse_sunk(line, size) else None
 
     async def down(self, size: int) -> bool | None:
         """Whether a block of `size` bytes gets here; None as for `up`."""
-        line = await self.ask(exchange.source(size))
-        if line is not None and not exchange.parse_data(line, size):
+        line = await self.ask(asking.source(size))
+        if line is not None and not asking.parse_data(line, size):
             return None
         whole = line is not None and await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S) is not None
         return True if whole else None if self.lines.over else False
@@ -78,33 +78,33 @@ class Exchange:
     async def late(self, token: str, until: float) -> bool:
         """Whether the answer to an earlier `ping` comes after all."""
         line = await self.lines.line(exchange.MOST_LINE, until)
-        return line is not None and exchange.parse_pong(line, token)
+        return line is not None and asking.parse_pong(line, token)
 
     async def hold(self, seconds: float) -> bool:
         """Tells the far end that nothing will come for so long."""
         whole = max(1, math.ceil(seconds))
-        line = await self.ask(exchange.hold(whole))
-        return line is not None and exchange.parse_held(line, whole)
+        line = await self.ask(asking.hold(whole))
+        return line is not None and asking.parse_held(line, whole)
 
 
 async def meet(lines: Lines) -> Exchange | None:
     """Says hello; None when the far end is no roomprobe after all, or nothing gets through any more."""
     nonce = secrets.token_hex(8)
     until = time.monotonic() + ANSWER_S
-    if not await lines.write(exchange.hello(nonce), until):
+    if not await lines.write(asking.hello(nonce), until):
         return None
     line = await lines.line(exchange.MOST_LINE, until)
     if line is None:
         return None
     try:
-        found = exchange.parse_codec(line, nonce)
+        found = asking.parse_codec(line, nonce)
     except Malformed:
         return None
     met = Exchange(lines=lines, emulator=_said(found, ()))
-    line = await met.ask(exchange.ports())
+    line = await met.ask(asking.ports())
     if line is not None:
         with contextlib.suppress(Malformed):
-            met.emulator = _said(found, exchange.parse_listening(line))
+            met.emulator = _said(found, asking.parse_listening(line))
     return met
 
 
@@ -197,8 +197,8 @@ async def _once_more(
         if now.emulator.instance != met.emulator.instance:
             return "restarted", None
         number = met.emulator.connection
-        line = await now.ask(exchange.alive(number))
+        line = await now.ask(asking.alive(number))
         try:
-            return "same", None if line is None else exchange.parse_alive(line, number)
+            return "same", None if line is None else asking.parse_alive(line, number)
         except Malformed:
             return "same", None
