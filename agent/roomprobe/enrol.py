@@ -26,7 +26,7 @@ from roomprobe.config import ConfigError
 from roomprobe.model import Frozen
 from roomprobe.net.https import Client, Trust, Unreachable
 from roomprobe.text import escape
-from roomprobe.wire import upload
+from roomprobe.wire import reply, upload
 from roomprobe.wire.reader import Malformed
 
 MOST_URL = 1000
@@ -102,7 +102,7 @@ async def ask(given: Invitation, hostname: str, *, ca_file: str | None = None, p
         raise ConfigError(f"The collector at {where} cannot be asked ({error.strerror}).") from None
     body = msgspec.json.encode({"token": given.token, "hostname": hostname})
     try:
-        answer = await client.post(upload.PATH_ENROL, body, {"Content-Type": "application/json"}, upload.MOST_PROBLEM)
+        answer = await client.post(upload.PATH_ENROL, body, {"Content-Type": "application/json"}, reply.MOST_PROBLEM)
     except Unreachable as error:
         raise ConfigError(f"The collector at {where} cannot be reached ({error}).") from None
     finally:
@@ -127,7 +127,7 @@ def _refusal(status: int, body: bytes, where: str) -> str:
     if status in _REFUSALS:
         return f"The collector at {where} {_REFUSALS[status]} ({status})."
     try:
-        said = upload.parse_problem(body).detail
+        said = reply.parse_problem(body).detail
     except Malformed:
         said = None
     more = f": {escape(said, 300).rstrip('.')}" if said else ""

@@ -17,7 +17,7 @@ import yarl
 
 from roomprobe.changes import outcome_hash
 from roomprobe.collector import people, queries
-from roomprobe.wire import upload
+from roomprobe.wire import reply, upload
 from tests.collector.conftest import Running, running
 from tests.collector.making import EPOCH, full, loss, same
 
@@ -40,7 +40,7 @@ async def test_an_upload_is_stored_once_however_often_it_comes(server: Running) 
     sent = records(server)
     status, receipt = await server.post(sent)
     assert (status, receipt["stored"], receipt["repeated"], receipt["want_full"]) == (200, 3, 0, False)
-    upload.parse_receipt(json.dumps(receipt).encode())
+    reply.parse_receipt(json.dumps(receipt).encode())
     status, receipt = await server.post([*sent, loss(3, 1, 1, agent=server.agent)])
     assert (status, receipt["stored"], receipt["repeated"]) == (200, 1, 3)
     assert (await stored(server))[0] == 3
@@ -85,7 +85,7 @@ BOMB = gzip.compress(b"\n" * (40 << 20))
 async def test_a_body_that_is_no_upload(server: Running, body: bytes, status: int, word: str) -> None:
     got, problem = await server.post([], body=body)
     assert got == problem["status"] == status, problem
-    upload.parse_problem(json.dumps(problem).encode())
+    reply.parse_problem(json.dumps(problem).encode())
     assert server.collector.counts[f"refused_{status}_{word}"] == 1
     assert await stored(server) == (0, 0)
 

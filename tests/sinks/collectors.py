@@ -12,8 +12,9 @@ from typing import Any
 from aiohttp import web
 
 from roomprobe.farend import selfsigned
-from roomprobe.wire import upload
-from roomprobe.wire.upload import Loss, Problem, Receipt
+from roomprobe.wire import reply, upload
+from roomprobe.wire.reply import Problem, Receipt
+from roomprobe.wire.upload import Loss
 
 TOKEN = "a-token-of-the-agent"
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,7 +52,7 @@ class Collector:
         if len(records) > self.most_records:
             return problem(413, "Too many.")
         faults = [
-            upload.Fault(index=index, detail=f"number {record.seq} is not wanted")
+            reply.Fault(index=index, detail=f"number {record.seq} is not wanted")
             for index, record in enumerate(records)
             if record.seq in self.refuse
         ]
@@ -72,12 +73,12 @@ class Collector:
             want_full=self.want_full,
             time="2026-11-21T12:00:00Z",
         )
-        return web.Response(body=upload.build_receipt(receipt), content_type="application/json")
+        return web.Response(body=reply.build_receipt(receipt), content_type="application/json")
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> web.Response:
-    body = upload.build_problem(Problem(title="A problem", status=status, detail=detail, **more))
-    return web.Response(status=status, body=body, content_type=upload.PROBLEM_TYPE, headers=headers)
+    body = reply.build_problem(Problem(title="A problem", status=status, detail=detail, **more))
+    return web.Response(status=status, body=body, content_type=reply.PROBLEM_TYPE, headers=headers)
 
 
 def says(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Fault:

@@ -1,4 +1,4 @@
-"""Records, receipts and problems: what is built is read back; anything else is Malformed, and of which kind."""
+"""Records: what is built is read back; anything else is Malformed, and of which kind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from roomprobe import changes
 from roomprobe.report.document import document
-from roomprobe.wire import upload
+from roomprobe.wire import reply, upload
 from roomprobe.wire.reader import Malformed
-from roomprobe.wire.upload import Fault, Full, Loss, Problem, Receipt, Same, TooLarge, Unfit
+from roomprobe.wire.upload import Full, Loss, Same, TooLarge, Unfit
 from tests.report import samples
 
 AGENT = "5f0c2c3e-8a51-4bb1-9c55-0d6f3f1b2a01"
@@ -123,7 +123,7 @@ def test_any_batch_comes_back(batch: list[upload.Record]) -> None:
 
 @given(st.binary(max_size=300) | ANY.map(lambda value: json.dumps(value).encode()))
 def test_garbage_is_malformed_and_nothing_else(data: bytes) -> None:
-    for read in (upload.parse, upload.unpack, upload.parse_receipt, upload.parse_problem):
+    for read in (upload.parse, upload.unpack, reply.parse_receipt, reply.parse_problem):
         try:
             read(data)
         except Malformed as error:
@@ -254,31 +254,3 @@ def test_a_body_that_is_not_one_whole_gzip_is_malformed(body: bytes) -> None:
 
 def test_the_key_names_the_span_whatever_the_order() -> None:
     assert upload.idempotency_key([(EPOCH, 9), (EPOCH, 3), (EPOCH, 4)]) == f"{EPOCH}-3-9"
-
-
-# --- answers -------------------------------------------------------------------------------------------------------
-
-
-def test_a_receipt_comes_back() -> None:
-    receipt = Receipt(stored=3, repeated=0, want_full=True, time=TIME)
-    assert upload.parse_receipt(upload.build_receipt(receipt)) == receipt
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"stored":1}', b"[]", b"x" * 70_000])
-def test_what_is_no_receipt_acknowledges_nothing(body: bytes) -> None:
-    with pytest.raises(Malformed):
-        upload.parse_receipt(body)
-
-
-def test_a_problem_comes_back_and_spells_its_type_out() -> None:
-    problem = Problem(title="Unprocessable", status=422, detail="One.", records=(Fault(index=0, detail="no"),))
-    body = upload.build_problem(problem)
-    assert upload.parse_problem(body) == problem
-    assert json.loads(body)["type"] == "about:blank"
-    assert upload.parse_problem(b'{"title": "x", "status": 500, "instance": "/x"}').records == ()
-
-
-def test_a_problem_is_never_too_long_to_be_read() -> None:
-    faults = tuple(Fault(index=index, detail="x" * 900) for index in range(2_000))
-    read = upload.parse_problem(upload.build_problem(Problem(title="t", status=422, records=faults)))
-    assert 0 < len(read.records) < 2_000 and read.records == faults[: len(read.records)]

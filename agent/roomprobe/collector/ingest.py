@@ -16,7 +16,7 @@ from roomprobe.collector import auth, shape, store
 from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.prepare import Prepared, prepare
 from roomprobe.collector.problems import Refusal
-from roomprobe.wire import upload
+from roomprobe.wire import reply, upload
 from roomprobe.wire.reader import Malformed
 
 MOST_FAULTS = 200  # records named in one problem document
@@ -52,13 +52,13 @@ async def runs(request: web.Request) -> web.Response:
     except store.Conflict as conflict:
         raise Refusal(422, f"{conflict}.", word="422_conflict", records=conflict.faults[:MOST_FAULTS]) from None
     collector.count("uploads")
-    receipt = upload.Receipt(
+    receipt = reply.Receipt(
         stored=stored.stored,
         repeated=stored.repeated,
         want_full=stored.want_full,
         time=datetime.datetime.fromtimestamp(received / 1000, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    return web.Response(body=upload.build_receipt(receipt), content_type="application/json")
+    return web.Response(body=reply.build_receipt(receipt), content_type="application/json")
 
 
 def _media(request: web.Request) -> None:

@@ -12,7 +12,7 @@ from roomprobe import __version__
 from roomprobe.collector import queries, views
 from roomprobe.collector.access import Ask
 from roomprobe.collector.people import Enrolled
-from roomprobe.wire.upload import Problem, Receipt
+from roomprobe.wire.reply import Problem, Receipt
 
 _PAGE = ("page", "size")
 _TIMES = ("from", "to")

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from roomprobe.wire.upload import PROBLEM_TYPE, Fault, Problem, build_problem
+from roomprobe.wire.reply import PROBLEM_TYPE, Fault, Problem, build_problem
 
 
 class Refusal(Exception):

@@ -8,14 +8,14 @@ from roomprobe.model import Frozen
 from roomprobe.net.https import Answer
 from roomprobe.sinks.backoff import retry_after
 from roomprobe.text import escape
-from roomprobe.wire import upload
+from roomprobe.wire import reply
 from roomprobe.wire.reader import Malformed
 
 
 class Delivered(Frozen, frozen=True, kw_only=True):
     """All of the batch is stored."""
 
-    receipt: upload.Receipt
+    receipt: reply.Receipt
 
 
 class Halve(Frozen, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ def step(answer: Answer, count: int) -> Step:
 
 def _receipt(answer: Answer, count: int) -> Step:
     try:
-        receipt = upload.parse_receipt(answer.body)
+        receipt = reply.parse_receipt(answer.body)
     except Malformed:
         return Later(sentence="What answers is not the collector (200 without a receipt).")
     if receipt.stored + receipt.repeated != count:
@@ -87,10 +87,10 @@ def _receipt(answer: Answer, count: int) -> Step:
     return Delivered(receipt=receipt)
 
 
-def _problem(answer: Answer) -> upload.Problem | None:
-    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != upload.PROBLEM_TYPE:
+def _problem(answer: Answer) -> reply.Problem | None:
+    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != reply.PROBLEM_TYPE:
         return None
     try:
-        return upload.parse_problem(answer.body)
+        return reply.parse_problem(answer.body)
     except Malformed:
         return None

@@ -20,7 +20,7 @@ from roomprobe.sinks import answers
 from roomprobe.sinks.backoff import Backoff
 from roomprobe.spool import Position, Queued, wall_time
 from roomprobe.text import escape
-from roomprobe.wire import upload
+from roomprobe.wire import reply, upload
 
 MOST_RECORDS = 200
 MOST_BYTES = 1 << 20  # of lines in one batch: this box may be a small one
@@ -154,7 +154,7 @@ class Push:
             )
         body = await asyncio.to_thread(upload.pack, [queued.line for queued in batch])
         try:
-            answer = await client.post(upload.PATH_RUNS, body, headers, upload.MOST_PROBLEM)
+            answer = await client.post(upload.PATH_RUNS, body, headers, reply.MOST_PROBLEM)
         except Unreachable as error:
             return answers.Later(sentence=f"The collector at {escape(self._target.url)} cannot be reached ({error}).")
         return answers.step(answer, len(batch))
@@ -178,7 +178,7 @@ class Push:
                 return self._backoff.failed(step.retry_after)
         return None
 
-    async def _delivered(self, receipt: upload.Receipt, batch: tuple[Queued, ...]) -> None:
+    async def _delivered(self, receipt: reply.Receipt, batch: tuple[Queued, ...]) -> None:
         await self._spool.acknowledge([queued.position for queued in batch])
         if receipt.want_full:
             await self._spool.want_full()

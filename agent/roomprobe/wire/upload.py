@@ -1,4 +1,4 @@
-"""What an agent sends its collector: records (full, same, loss), the receipt, and problem documents (RFC 9457).
+"""What an agent sends its collector: records (full, same, loss). What comes back stands in reply.py.
 
 One JSON object a line, gzip around the lines; the page is docs/upload.md. A document is looked into only as far as its identity
 goes: whether it is a report is for the report's own schema.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,12 +22,10 @@ MOST_COMPRESSED = 4 << 20
 MOST_PLAIN = 32 << 20
 MOST_RECORDS = 2_000
 MOST_SEQ = (1 << 53) - 1  # what every JSON reader holds exactly
-MOST_PROBLEM = 64 << 10  # bytes of a receipt or a problem document
 
 PATH_RUNS = "/v1/runs"
 PATH_ENROL = "/v1/enrol"
 CONTENT_TYPE = "application/x-ndjson"
-PROBLEM_TYPE = "application/problem+json"
 
 # \Z, as $ would let a newline follow.
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z"
@@ -138,7 +136,7 @@ class _Document(Frozen, frozen=True, kw_only=True):
     run: _Run
 
 
-_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_OBJECT = "not one JSON object"
 _DECODER: msgspec.json.Decoder[Full | Same | Loss] = msgspec.json.Decoder(Record)
 
@@ -160,7 +158,7 @@ def parse(line: bytes) -> Record:
     except msgspec.ValidationError as error:
         _json(line)  # the decoder complains of the first thing it meets, which may stand before the end of the JSON
         raise Unfit(_why(error)) from None
-    except _NOT_JSON:
+    except NOT_JSON:
         raise Malformed(_NO_OBJECT) from None
     if not isinstance(record, Loss):
         run, agent = _identity(record)
@@ -174,7 +172,7 @@ def _json(line: bytes) -> None:
         msgspec.json.decode(line)
     except msgspec.ValidationError:
         pass  # a number beyond any range
-    except _NOT_JSON:
+    except NOT_JSON:
         raise Malformed(_NO_OBJECT) from None
 
 
@@ -243,68 +241,3 @@ def idempotency_key(records: Iterable[tuple[str, int]]) -> str:
     told = list(records)
     numbers = [seq for _, seq in told]
     return f"{told[0][0]}-{min(numbers)}-{max(numbers)}"
-
-
-# --- answers -------------------------------------------------------------------------------------------------------
-
-Answer = TypeVar("Answer", "Receipt", "Problem")
-
-
-class Receipt(Frozen, frozen=True, kw_only=True):
-    """200: so many records stored now, so many known before. `want_full`: the document behind a hash is wanted."""
-
-    stored: Annotated[int, msgspec.Meta(ge=0, le=MOST_RECORDS)]
-    repeated: Annotated[int, msgspec.Meta(ge=0, le=MOST_RECORDS)]
-    want_full: bool
-    time: Time
-
-
-class Fault(Frozen, frozen=True, kw_only=True):
-    """What is wrong with one record; `index` counts the lines of the upload from 0."""
-
-    index: Annotated[int, msgspec.Meta(ge=0, lt=MOST_RECORDS)]
-    detail: Annotated[str, msgspec.Meta(max_length=1000)]
-
-
-class Problem(Frozen, frozen=True, kw_only=True, omit_defaults=True):
-    """A problem document (RFC 9457 3.1). `detail` is one sentence for people; `records` only with 422."""
-
-    title: Annotated[str, msgspec.Meta(max_length=200)]
-    status: Annotated[int, msgspec.Meta(ge=100, le=599)]
-    type: Annotated[str, msgspec.Meta(max_length=200)] = "about:blank"
-    detail: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
-    records: Annotated[tuple[Fault, ...], msgspec.Meta(max_length=MOST_RECORDS)] = ()
-
-
-def build_receipt(receipt: Receipt) -> bytes:
-    """The body of a 200."""
-    return msgspec.json.encode(receipt)
-
-
-def parse_receipt(body: bytes) -> Receipt:
-    """The body of a 200; Malformed for anything else: nothing may count as acknowledged then."""
-    return _answer(body, Receipt)
-
-
-def build_problem(problem: Problem) -> bytes:
-    """The body of an error, `type` spelt out; never longer than MOST_PROBLEM (records are left out from the end)."""
-    plain: dict[str, Any] = {"type": problem.type, **msgspec.to_builtins(problem)}
-    body = msgspec.json.encode(plain)
-    while len(body) > MOST_PROBLEM and plain.get("records"):
-        plain["records"] = plain["records"][: len(plain["records"]) // 2]
-        body = msgspec.json.encode(plain)
-    return body
-
-
-def parse_problem(body: bytes) -> Problem:
-    """A problem document; Malformed when it is none."""
-    return _answer(body, Problem)
-
-
-def _answer(body: bytes, what: type[Answer]) -> Answer:
-    if len(body) > MOST_PROBLEM:
-        raise TooLarge(f"an answer longer than {MOST_PROBLEM} bytes")
-    try:
-        return msgspec.json.decode(body, type=what)
-    except _NOT_JSON:
-        raise Malformed("not the answer of a collector") from None

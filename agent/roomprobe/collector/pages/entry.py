@@ -13,7 +13,7 @@ from roomprobe.collector.auth import Handler, Who
 from roomprobe.collector.context import COLLECTOR
 from roomprobe.collector.pages import reads
 from roomprobe.collector.pages.frame import FRAME, answer, room_url
-from roomprobe.wire.upload import PROBLEM_TYPE
+from roomprobe.wire.reply import PROBLEM_TYPE
 
 
 async def login(request: web.Request) -> web.StreamResponse:
