@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from roomprobe.link import words
 from roomprobe.link.evidence import Blocks
 from roomprobe.model import Result, Verdict
-from roomprobe.outcome import Confidence, Outcome, Reason, Where
+from roomprobe.outcome import Confidence, Reason, Where
 from roomprobe.rejection import replaced
 
 
@@ -17,15 +18,11 @@ def settled(result: Result, others: Sequence[Result]) -> Verdict:
     found = [b for r in (result, *others) if (b := getattr(r.evidence, "blocks", None)) is not None]
     what = f"TCP {result.check.port}"
     if not any(b.sure for b in found):
-        return replaced(
-            result.verdict,
-            outcome=Outcome.UNANSWERED,
-            confidence=Confidence.NONE,
-            reason=Reason.LOSS,
-            where=Where.UNKNOWN,
-            sentence=f"Cannot tell: {what} connects, but a large block was stuck, and when it was looked for again no packet size was stuck "
-            "each time: packets are lost on this link.",
+        lost = (
+            f"Cannot tell: {what} connects, but a large block was stuck, and when it was looked for again no packet size was stuck "
+            "each time: packets are lost on this link."
         )
+        return words.cannot_tell(result.verdict, Reason.LOSS, Where.UNKNOWN, lost)
     up = next((b.largest_up for b in found if b.largest_up is not None), None)
     down = next((b.largest_down for b in found if b.largest_down is not None), None)
     blocks = msgspec.structs.replace(result.evidence.blocks, largest_up=up, largest_down=down)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roomprobe.facts import Facts
+from roomprobe.link import words
 from roomprobe.link.evidence import ControllerEvidence, Emulator
 from roomprobe.model import Hop, Place, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
@@ -57,14 +58,8 @@ def _lossy(results: Sequence[Result]) -> bool:
 
 
 def _lost(result: Result, what: str) -> Verdict:
-    return replaced(
-        result.verdict,
-        outcome=Outcome.UNANSWERED,
-        confidence=Confidence.NONE,
-        reason=Reason.LOSS,
-        where=Where.UNKNOWN,
-        sentence=f"Cannot tell: TCP {result.check.port} {what}, and packets are lost on this link, so that may be chance.",
-    )
+    sentence = f"Cannot tell: TCP {result.check.port} {what}, and packets are lost on this link, so that may be chance."
+    return words.cannot_tell(result.verdict, Reason.LOSS, Where.UNKNOWN, sentence)
 
 
 def _with_far_side(result: Result, far_side: Emulator, facts: Facts) -> Verdict | None:
@@ -95,16 +90,8 @@ def _with_far_side(result: Result, far_side: Emulator, facts: Facts) -> Verdict 
         )
     if verdict.outcome is Outcome.UNANSWERED and verdict.reason not in _SILENT:
         return None
-    return replaced(
-        verdict,
-        outcome=Outcome.FILTERED,
-        confidence=Confidence.INFERRED,
-        reason=Reason.SIBLING_ANSWERS,
-        where=_where(result, facts),
-        hop=_gap(result),
-        sentence=f"{what} gets no answer, while the roomprobe that plays the codec listens on it and answers on other ports: a filter for "
-        f"this port lies between{_behind(verdict)}. {_OWN}",
-    )
+    answered = "the roomprobe that plays the codec listens on it and answers on other ports"
+    return words.port_filter(what, answered, f"{_behind(verdict)}. {_OWN}", _where(result, facts), _gap(result))
 
 
 def _routed(result: Result, others: Sequence[Result], facts: Facts) -> Verdict | None:
@@ -122,17 +109,9 @@ def _routed(result: Result, others: Sequence[Result], facts: Facts) -> Verdict |
         )
     answering = [r for r in others if r.verdict.outcome is Outcome.OPEN]
     if verdict.outcome is Outcome.UNANSWERED and verdict.reason in _SILENT and answering:
-        ports = ", ".join(f"TCP {r.check.port}" for r in answering)
-        return replaced(
-            verdict,
-            outcome=Outcome.FILTERED,
-            confidence=Confidence.INFERRED,
-            reason=Reason.SIBLING_ANSWERS,
-            where=_where(result, facts),
-            hop=_gap(result),
-            sentence=f"{what} gets no answer, while the codec answers {ports}: a filter for this port lies between{_behind(verdict)}, or in "
-            "the codec itself.",
-        )
+        answered = f"the codec answers {words.ports(answering)}"
+        between = f"{_behind(verdict)}, or in the codec itself."
+        return words.port_filter(what, answered, between, _where(result, facts), _gap(result))
     return None
 
 
