@@ -9,8 +9,19 @@ import msgspec
 from roomprobe.link import words
 from roomprobe.link.evidence import Blocks
 from roomprobe.model import Result, Verdict
-from roomprobe.outcome import Confidence, Reason, Where
+from roomprobe.outcome import Confidence, Outcome, Reason, Where
 from roomprobe.rejection import replaced
+
+
+def stuck(what: str, blocks: Blocks) -> Verdict:
+    """The first verdict on a port whose large blocks did not get through."""
+    return Verdict(
+        outcome=Outcome.FILTERED,
+        confidence=Confidence.PROVEN if blocks.sure else Confidence.INFERRED,
+        reason=Reason.MTU_BLACK_HOLE,
+        where=Where.LAN,
+        sentence=_sentence(what, blocks),
+    )
 
 
 def settled(result: Result, others: Sequence[Result]) -> Verdict:
@@ -26,10 +37,10 @@ def settled(result: Result, others: Sequence[Result]) -> Verdict:
     up = next((b.largest_up for b in found if b.largest_up is not None), None)
     down = next((b.largest_down for b in found if b.largest_down is not None), None)
     blocks = msgspec.structs.replace(result.evidence.blocks, largest_up=up, largest_down=down)
-    return replaced(result.verdict, confidence=Confidence.PROVEN, sentence=sentence(what, blocks))
+    return replaced(result.verdict, confidence=Confidence.PROVEN, sentence=_sentence(what, blocks))
 
 
-def sentence(what: str, blocks: Blocks) -> str:
+def _sentence(what: str, blocks: Blocks) -> str:
     """How a port is described that carries small packets only, with the sizes where they are known."""
     ways = [
         (name, largest)

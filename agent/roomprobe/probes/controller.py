@@ -10,8 +10,8 @@ import msgspec
 
 from roomprobe.facts import Facts
 from roomprobe.icmp import ADDRESS_UNREACHABLE, same_address
-from roomprobe.link import hole
-from roomprobe.link.evidence import Blocks, ControllerEvidence, Hold
+from roomprobe.link import hold, hole
+from roomprobe.link.evidence import ControllerEvidence
 from roomprobe.model import Check, Place, Verdict
 from roomprobe.net import Net
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
@@ -31,14 +31,10 @@ def judge(check: Check, evidence: ControllerEvidence, facts: Facts) -> Verdict:
     """The first verdict on one port."""
     what = f"TCP {check.port}"
     seen = _connected(what, check, evidence, facts)
-    hold = evidence.hold
-    if (
-        evidence.emulator is None
-        and hold is not None
-        and hold.end == "alive"
-        and seen.outcome in (Outcome.OPEN, Outcome.REACHED)
-    ):
-        seen = msgspec.structs.replace(seen, sentence=f"{seen.sentence} It lasted {_seconds(hold)} without traffic.")
+    real = evidence.emulator is None and seen.outcome in (Outcome.OPEN, Outcome.REACHED)
+    if real and evidence.hold is not None and evidence.hold.end == "alive":
+        lasted = f"It lasted {hold.seconds(evidence.hold)} without traffic."
+        seen = msgspec.structs.replace(seen, sentence=f"{seen.sentence} {lasted}")
     rtt = None if evidence.timing is None else evidence.timing.min_rtt_ms or evidence.timing.rtt_ms
     return msgspec.structs.replace(seen, rtt_ms=rtt)
 
@@ -66,9 +62,9 @@ def _connected(what: str, check: Check, evidence: ControllerEvidence, facts: Fac
         )
     if evidence.emulator is not None:
         return _emulated(what, evidence)
-    held = _held_real(what, evidence.hold)
-    if held is not None:
-        return held
+    lost = hold.real(what, evidence.hold)
+    if lost is not None:
+        return lost
     if evidence.ask == "auth":
         return _api(what, evidence)
     if evidence.ask == "tls":
@@ -90,107 +86,32 @@ def _unresolved(evidence: ControllerEvidence, facts: Facts) -> bool:
 
 def _emulated(what: str, evidence: ControllerEvidence) -> Verdict:
     """The far end is a roomprobe, so the link itself is measured."""
-    blocks, hold = evidence.blocks, evidence.hold
+    blocks, held = evidence.blocks, evidence.hold
     if blocks is not None and (blocks.up is False or blocks.down is False):
-        return _hole(what, blocks)
+        return hole.stuck(what, blocks)
     if blocks is None or not blocks.up or not blocks.down:
         return untold(
             Outcome.UNANSWERED,
             Reason.LOSS,
             f"Cannot tell: {what} connects to the emulated codec, but what was asked afterwards got no answer in time.",
         )
-    if hold is not None and hold.end == "stopped":
+    if held is not None and held.end == "stopped":
         return Verdict(
             outcome=Outcome.OPEN,
             confidence=Confidence.PROVEN,
             reason=Reason.ANSWERED,
             sentence=f"{what} is open: the roomprobe that plays the codec answered and took large packets both ways; the hold was stopped "
-            f"after {hold.after_s:.0f} s.",
+            f"after {held.after_s:.0f} s.",
         )
-    if hold is not None and hold.end != "alive":
-        return _held(what, hold)
+    if held is not None and held.end != "alive":
+        return hold.emulated(what, held)
     return Verdict(
         outcome=Outcome.OPEN,
         confidence=Confidence.PROVEN,
         reason=Reason.ANSWERED,
         sentence=f"{what} is open: the roomprobe that plays the codec answered, took large packets both ways, and was still "
-        f"there after {_seconds(hold)} without traffic.",
+        f"there after {hold.seconds(held)} without traffic.",
     )
-
-
-def _seconds(hold: Hold | None) -> str:
-    value = hold.asked_s if hold is not None else 0.0
-    return f"{value:g} second{'' if value == 1 else 's'}"
-
-
-def _hole(what: str, blocks: Blocks) -> Verdict:
-    return Verdict(
-        outcome=Outcome.FILTERED,
-        confidence=Confidence.PROVEN if blocks.sure else Confidence.INFERRED,
-        reason=Reason.MTU_BLACK_HOLE,
-        where=Where.LAN,
-        sentence=hole.sentence(what, blocks),
-    )
-
-
-def _held(what: str, hold: Hold) -> Verdict:
-    """A connection to the emulator that did not last."""
-    if hold.end == "unproven":
-        return untold(
-            Outcome.UNANSWERED,
-            Reason.NOT_A_CODEC,
-            f"Cannot tell: {what} answers like the emulated codec, but did not keep to the exchange while it was held.",
-        )
-    if hold.again == "restarted":
-        return untold(
-            Outcome.UNANSWERED,
-            Reason.CODEC_RESTARTED,
-            f"Cannot tell: {what} was open, but the codec side restarted {hold.after_s:.0f} s into the hold. Run it again.",
-            Where.FAR_END,
-        )
-    if hold.again in ("refused", "silent"):
-        return untold(
-            Outcome.UNANSWERED,
-            Reason.SILENCE if hold.again == "silent" else Reason.RESET,
-            f"{what} was open and was lost {hold.after_s:.0f} s into the hold, and the codec side takes no new connection since: "
-            "it was switched off or its program ended, or the link broke.",
-        )
-    if hold.far_side == "open" and hold.end in ("silent", "reset"):
-        how = "silently dropped" if hold.end == "silent" else "reset"
-        return Verdict(
-            outcome=Outcome.FILTERED if hold.end == "silent" else Outcome.REJECTED,
-            confidence=Confidence.PROVEN,
-            reason=Reason.IDLE_TIMEOUT,
-            where=Where.LAN,
-            sentence=f"{what} is open, but an idle connection does not last {hold.asked_s:g} s: it was {how} on the way, while "
-            "the codec side still holds it and takes new ones. A switch or firewall between forgets idle connections.",
-        )
-    return untold(
-        Outcome.UNANSWERED,
-        Reason.IDLE_TIMEOUT,
-        f"Cannot tell: {what} was open, but the held connection was {_ended(hold)} after {hold.after_s:.0f} s.",
-    )
-
-
-def _ended(hold: Hold) -> str:
-    return {"silent": "lost in silence"}.get(hold.end, hold.end)
-
-
-def _held_real(what: str, hold: Hold | None) -> Verdict | None:
-    """The same against a real codec, which cannot be asked what it thinks; None when there is nothing to say."""
-    if hold is None or hold.end in ("alive", "unproven", "stopped"):
-        return None
-    if hold.end == "silent":
-        sentence = (
-            f"Cannot tell: {what} was open, but after {hold.asked_s:g} s without traffic nobody acknowledged it any more: the codec "
-            "went off, or something between forgot the connection."
-        )
-        return untold(Outcome.UNANSWERED, Reason.IDLE_TIMEOUT, sentence)
-    sentence = (
-        f"Cannot tell: {what} was open and was {hold.end} after {hold.after_s:.0f} s: the codec ended it (it may serve one controller "
-        "only), or something between did. Nothing more was tried."
-    )
-    return untold(Outcome.UNANSWERED, Reason.CODEC_BUSY, sentence)
 
 
 def _api(what: str, evidence: ControllerEvidence) -> Verdict:
