@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from roomprobe import config, trust, values
 from roomprobe.config import Config, ConfigError
 from roomprobe.options import Options
+from roomprobe.sections import RULES, ProfilesSection, SiteSection
 from roomprobe.text import escape
 
 FULL = """
@@ -362,7 +363,7 @@ def test_files_are_merged_in_order_key_by_key(tmp_path: Path) -> None:
     ]
     only = write(tmp_path / "only.toml", '[site]\nroom = "B"\n')
     assert config.load([system], explicit=only) == Config(
-        site=config.SiteSection(room="B"), sources={"site.room": f"{only}: site.room"}
+        site=SiteSection(room="B"), sources={"site.room": f"{only}: site.room"}
     )
 
 
@@ -378,9 +379,7 @@ def test_directories_for_root_and_for_a_plain_user(monkeypatch: pytest.MonkeyPat
 
 
 def test_flags_win_and_opt_in_adds() -> None:
-    base = Config(
-        site=config.SiteSection(org="one", room="A"), profiles=config.ProfilesSection(enabled=("x",), opt_in=("ike",))
-    )
+    base = Config(site=SiteSection(org="one", room="A"), profiles=ProfilesSection(enabled=("x",), opt_in=("ike",)))
     flags = Options(org="Two", profiles=("starleaf", "starleaf"), opt_in=("openvpn", "ike"), interface="eth1")
     made = config.with_options(base, flags)
     assert (made.site.org, made.site.room, made.network.interface) == ("two", "A", "eth1")
@@ -397,9 +396,9 @@ def test_flags_win_and_opt_in_adds() -> None:
 
 def test_rules_stand_for_every_key_of_every_section() -> None:
     sections = {f.name: f.type for f in msgspec.structs.fields(Config) if f.name not in ("targets", "sources")}
-    assert sections.keys() == config.RULES.keys()
+    assert sections.keys() == RULES.keys()
     for name, section in sections.items():
-        assert {f.name for f in msgspec.structs.fields(section)} == config.RULES[name].keys()
+        assert {f.name for f in msgspec.structs.fields(section)} == RULES[name].keys()
 
 
 anything = st.recursive(
@@ -411,7 +410,7 @@ anything = st.recursive(
 
 @given(anything)
 def test_a_rule_gives_a_value_or_one_sentence(value: Any) -> None:
-    for keys in config.RULES.values():
+    for keys in RULES.values():
         for rule in keys.values():
             try:
                 done = rule(value)

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from roomprobe import host as hosts
-from roomprobe.config import Config, ConfigError, NetworkSection, SiteSection
+from roomprobe.config import Config, ConfigError
 from roomprobe.model import Address, Host
 from roomprobe.net.netlink import Link, LocalAddress, Neighbour, Route, Tables
 from roomprobe.outcome import Reason
+from roomprobe.sections import NetworkSection, SiteSection
 
 ETH = Link(index=2, name="eth0", up=True, loopback=False, carrier=True)
 LO = Link(index=1, name="lo", up=True, loopback=True, carrier=True)

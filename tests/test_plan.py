@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomprobe import plan, profile
-from roomprobe.config import Config, ConfigError, NetworkSection, ProfilesSection, SiteSection
+from roomprobe.config import Config, ConfigError
 from roomprobe.model import Address, Check, Host, Plan
 from roomprobe.outcome import Need, Reason
+from roomprobe.sections import NetworkSection, ProfilesSection, SiteSection
 
 STARLEAF = profile.load(("starleaf",), [])
 HOST = Host(

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomprobe import profile, values
-from roomprobe.config import Config, ConfigError, ProfilesSection, SiteSection
+from roomprobe.config import Config, ConfigError
 from roomprobe.model import Profile
 from roomprobe.outcome import Need
 from roomprobe.probes import PROBES
+from roomprobe.sections import ProfilesSection, SiteSection
 
 GOOD = """
 schema = 1

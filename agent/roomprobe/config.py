@@ -1,7 +1,7 @@
 """The site configuration: what a site says about itself, read strictly from TOML (docs/configuration.md).
 
 Every key is optional and an unknown one is refused; `load` turns each mistake into one sentence (ConfigError).
-The table RULES says what each key may hold; a test holds it against the sections.
+What each key may hold stands in sections.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ import msgspec
 
 from roomprobe import sections, values
 from roomprobe.options import Options
-from roomprobe.sections import CollectorSection, DaemonSection, ScheduleSection, Section
+from roomprobe.sections import (
+    RULES,
+    CollectorSection,
+    DaemonSection,
+    NetworkSection,
+    ProfilesSection,
+    ScheduleSection,
+    Section,
+    SiteSection,
+)
 from roomprobe.text import escape
 
 SYSTEM_DIRECTORY = Path("/etc/roomprobe")
@@ -28,41 +37,6 @@ MOST_BYTES = 256 * 1024
 
 class ConfigError(Exception):
     """One clear sentence: which file, which key, what is allowed."""
-
-
-class SiteSection(Section, frozen=True):
-    """Who and where. `prefixes` are the site's own networks in CIDR form; `room_system` its address.
-
-    `codec` is the Teamline 5141 of the controller link: an IPv6 address, or a name for mDNS or LLMNR.
-    """
-
-    org: str | None = None
-    domain: str | None = None
-    site: str | None = None
-    room: str | None = None
-    prefixes: tuple[str, ...] = ()
-    room_system: str | None = None
-    codec: str | None = None
-    attest: tuple[str, ...] = ()
-
-
-class NetworkSection(Section, frozen=True):
-    """`resolvers` replace those of the system; `proxy` is http://host:port; `ca_file` adds issuers the site trusts."""
-
-    interface: str | None = None
-    resolvers: tuple[str, ...] = ()
-    proxy: str | None = None
-    ca_file: str | None = None
-    rate_per_s: int = 200
-    burst: int = 200
-
-
-class ProfilesSection(Section, frozen=True):
-    """`pins` maps a host name to the SHA-256 fingerprints (hex) of certificates that may stand in its chain."""
-
-    enabled: tuple[str, ...] = ("starleaf",)
-    opt_in: tuple[str, ...] = ()
-    pins: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class Config(Section, frozen=True):
@@ -85,32 +59,6 @@ class Config(Section, frozen=True):
         return self.sources.get(key, key)
 
 
-RULES: dict[str, dict[str, values.Rule]] = {
-    "site": {
-        "org": values.label,
-        "domain": values.hostname,
-        "site": values.text,
-        "room": values.text,
-        "prefixes": values.many(values.prefix),
-        "room_system": values.address,
-        "codec": values.codec,
-        "attest": values.many(values.text),
-    },
-    "network": {
-        "interface": values.interface,
-        "resolvers": values.many(values.address),
-        "proxy": values.proxy,
-        "ca_file": values.text,
-        "rate_per_s": values.whole(1, 10_000),
-        "burst": values.whole(1, 10_000),
-    },
-    "profiles": {
-        "enabled": values.many(values.text, least=1),
-        "opt_in": values.many(values.text),
-        "pins": values.by_name(values.many(values.fingerprint, least=1)),
-    },
-    **sections.RULES,
-}
 _TARGETS = values.by_name(values.many(values.target, least=1))
 
 # Names that later releases read; accepting one now without acting on it would promise what does not happen.
@@ -137,11 +85,9 @@ def listed(directory: Path) -> list[Path]:
     """
     try:
         names = [path.name for path in directory.iterdir()]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if not os.path.lexists(directory):
-            return []
-        raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not os.path.lexists(directory):
+            return []
         raise ConfigError(f"{escape(str(directory))} cannot be read ({error.strerror}).") from None
     return [directory / name for name in sorted(names) if name.endswith(".toml") and not name.startswith(".")]
 

@@ -1,6 +1,6 @@
-"""The sections of the configuration that only a running daemon reads: [schedule], [daemon], [collector]; and the base of all sections.
+"""The sections of the configuration, and in the table RULES what each key may hold; a test holds the two together.
 
-What each key may hold stands beside it; docs/configuration.md is the page for people. Pure.
+docs/configuration.md is the page for people. Pure.
 """
 
 from __future__ import annotations
@@ -22,6 +22,41 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every table of the configuration."""
+
+
+class SiteSection(Section, frozen=True):
+    """Who and where. `prefixes` are the site's own networks in CIDR form; `room_system` its address.
+
+    `codec` is the Teamline 5141 of the controller link: an IPv6 address, or a name for mDNS or LLMNR.
+    """
+
+    org: str | None = None
+    domain: str | None = None
+    site: str | None = None
+    room: str | None = None
+    prefixes: tuple[str, ...] = ()
+    room_system: str | None = None
+    codec: str | None = None
+    attest: tuple[str, ...] = ()
+
+
+class NetworkSection(Section, frozen=True):
+    """`resolvers` replace those of the system; `proxy` is http://host:port; `ca_file` adds issuers the site trusts."""
+
+    interface: str | None = None
+    resolvers: tuple[str, ...] = ()
+    proxy: str | None = None
+    ca_file: str | None = None
+    rate_per_s: int = 200
+    burst: int = 200
+
+
+class ProfilesSection(Section, frozen=True):
+    """`pins` maps a host name to the SHA-256 fingerprints (hex) of certificates that may stand in its chain."""
+
+    enabled: tuple[str, ...] = ("starleaf",)
+    opt_in: tuple[str, ...] = ()
+    pins: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class ScheduleSection(Section, frozen=True):
@@ -116,6 +151,29 @@ def _agent(value: Any) -> str:
 
 
 RULES: dict[str, dict[str, values.Rule]] = {
+    "site": {
+        "org": values.label,
+        "domain": values.hostname,
+        "site": values.text,
+        "room": values.text,
+        "prefixes": values.many(values.prefix),
+        "room_system": values.address,
+        "codec": values.codec,
+        "attest": values.many(values.text),
+    },
+    "network": {
+        "interface": values.interface,
+        "resolvers": values.many(values.address),
+        "proxy": values.proxy,
+        "ca_file": values.text,
+        "rate_per_s": values.whole(1, 10_000),
+        "burst": values.whole(1, 10_000),
+    },
+    "profiles": {
+        "enabled": values.many(values.text, least=1),
+        "opt_in": values.many(values.text),
+        "pins": values.by_name(values.many(values.fingerprint, least=1)),
+    },
     "schedule": {"full_s": values.whole(5, 86_400), "quick_s": values.whole(5, 86_400), "jitter": _fraction},
     "daemon": {"metrics": _listen, "ndjson": values.text, "state_dir": values.text},
     "collector": {
