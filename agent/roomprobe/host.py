@@ -210,33 +210,32 @@ def _vpn(tables: Tables, ways: Mapping[int, Route]) -> str | None:
 
 def _trouble(link: Link | None, routable: list[LocalAddress], usable: list[LocalAddress], way: bool) -> Skip | None:
     """Why nothing can be sent at all, the nearest cause first."""
+    reason = Reason.INTERFACE_DOWN
     if link is None:
-        return Skip(reason=Reason.INTERFACE_DOWN, sentence="This box has no network interface: look at the adapter.")
-    if link.loopback:
-        return Skip(
-            reason=Reason.INTERFACE_DOWN, sentence=f"{link.name} is this box's own loopback; it leads to no network."
-        )
-    if not link.up:
-        return Skip(
-            reason=Reason.INTERFACE_DOWN, sentence=f"{link.name} is switched off on this box, so nothing can leave."
-        )
-    if link.carrier is False:
+        sentence = "This box has no network interface: look at the adapter."
+    elif link.loopback:
+        sentence = f"{link.name} is this box's own loopback; it leads to no network."
+    elif not link.up:
+        sentence = f"{link.name} is switched off on this box, so nothing can leave."
+    elif link.carrier is False:
+        reason = Reason.NO_CARRIER
         sentence = (
             f"{link.name} has no link: nothing answers at the other end of the cable. Check the cable and the jack."
         )
-        return Skip(reason=Reason.NO_CARRIER, sentence=sentence)
-    if not routable:
+    elif not routable:
+        reason = Reason.NO_LOCAL_ADDRESS
         own = f" but the one it made up itself ({usable[0].address})" if usable else ""
         sentence = (
             f"{link.name} has a link but no address{own}: this network gave it none. Ask what the jack is set up for."
         )
-        return Skip(reason=Reason.NO_LOCAL_ADDRESS, sentence=sentence)
-    if not way:
+    elif not way:
+        reason = Reason.NO_GATEWAY
         sentence = (
             f"{link.name} has the address {routable[0].address} but no gateway, so nothing can leave this network."
         )
-        return Skip(reason=Reason.NO_GATEWAY, sentence=sentence)
-    return None
+    else:
+        return None
+    return Skip(reason=reason, sentence=sentence)
 
 
 def _is_link_local(address: str) -> bool:
