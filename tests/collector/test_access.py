@@ -190,6 +190,38 @@ async def test_forms_need_their_token(server: Running) -> None:
     assert (await ask(server, "POST", "/v1/shares", headers=headers, data=big)).status == 413
 
 
+FORM = "application/x-www-form-urlencoded"
+NO_FORMS = [
+    (f"{FORM}; charset=bogus", b"password=x", None),
+    (f"{FORM}; charset=utf-16", b"p", None),
+    (FORM, b"password=\xff\xfe&csrf=\xff&next=%ED%A0%80", None),
+    (FORM, b"&" * 8000, None),
+    (FORM, b"password=x", "http://[::1"),
+    ("multipart/form-data", b"x", None),
+    ("multipart/form-data; boundary=x", b"--x\r\n", None),
+    ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--\r\n", None),
+    ("multipart/form-data; boundary=" + "x" * 80, b"x", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "body", "origin"), NO_FORMS)
+async def test_a_form_that_is_none_is_refused(server: Running, kind: str, body: bytes, origin: str | None) -> None:
+    headers, _ = await session(server)
+    sent = {"Content-Type": kind, "Accept": "text/html"} | ({"Origin": origin} if origin else {})
+    assert (await ask(server, "POST", "/login", headers=sent, data=body)).status in (401, 403, 415)
+    for _, method, path in routes(server):
+        if method == "POST" and (method, path) not in OPEN and path != "/v1/runs":
+            assert (await ask(server, method, path, headers=headers | sent, data=body)).status == 403, path
+
+
+@pytest.mark.parametrize("days", ["367", "0000011", "0000010" + "0" * 20, "000001" + "9" * 5000, "\u0663", "-1", ""])
+@pytest.mark.parametrize("path", ["/shares", "/v1/shares"])
+async def test_a_link_is_good_for_a_year_at_most(server: Running, path: str, days: str) -> None:
+    headers, csrf = await session(server)
+    answer = await ask(server, "POST", path, headers=headers, data={"csrf": csrf, "label": "x", "days": days})
+    assert answer.status == 400
+
+
 async def test_logout_and_a_new_password_end_sessions(server: Running) -> None:
     headers, csrf = await session(server)
     assert (await ask(server, "POST", "/logout", headers=headers, data={"csrf": csrf})).status == 303

@@ -11,11 +11,10 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from roomprobe.collector import auth, people, tokens
+from roomprobe.collector import auth, forms, people, tokens
 from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.problems import Refusal
 
-MOST_FORM = 8192
 SHARE_AGE_S = 30 * 86_400
 
 
@@ -32,7 +31,7 @@ async def enrol(request: web.Request) -> web.Response:
     if wait := collector.strangers.take("enrol " + auth.address(request), collector.mono()):
         raise Refusal(429, "Too many enrolments from this address.", word="429_enrol", retry_after=math.ceil(wait))
     try:
-        ask = msgspec.json.decode(await _small(request), type=Ask)
+        ask = msgspec.json.decode(await forms.body(request), type=Ask)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal(400, 'Send {"token": ..., "hostname": ...} as JSON.', word="400_enrol") from None
     try:
@@ -53,7 +52,7 @@ async def login(request: web.Request) -> web.Response:
     auth.check_origin(request)
     place = auth.address(request)
     _patience(collector, place)
-    form = await _form(request)
+    form = await forms.fields(request)
     given = form.get("password", "")
     stored = await collector.reader.ask(_password)
     # Threads of their own: a guess costs tens of milliseconds and 16 MiB, and must hold nobody else up.
@@ -102,13 +101,15 @@ async def open_share(request: web.Request) -> web.Response:
 async def make_share(request: web.Request) -> web.Response:
     """A new share link, from a form with room (empty: the fleet), label and days."""
     collector = request.app[COLLECTOR]
-    form = await _form(request)
-    days, label = form.get("days", "30"), form.get("label", "")
-    if not (days.isascii() and days.isdigit() and 1 <= int(days[:6]) <= 366) or not 0 < len(label) <= 200:
-        raise Refusal(400, "A share link needs a label of up to 200 characters and 1 to 366 days.", word="400_share")
+    form = await forms.fields(request)
+    asked = forms.share(form)
+    if asked is None:
+        needed = f"a label of up to {forms.MOST_LABEL} characters and 1 to {forms.MOST_DAYS} days"
+        raise Refusal(400, f"A share link needs {needed}.", word="400_share")
+    label, days = asked
     try:
         number, made = await collector.write(
-            people.share, collector.now(), name=form.get("room") or None, label=label, days=int(days)
+            people.share, collector.now(), name=form.get("room") or None, label=label, days=days
         )
     except people.Nobody as error:
         raise Refusal(404, f"{str(error).capitalize()}.", word="404_room") from None
@@ -124,26 +125,6 @@ async def end_share(request: web.Request) -> web.Response:
     except people.Nobody as error:
         raise Refusal(404, f"{str(error).capitalize()}.", word="404_share") from None
     return web.json_response({"id": int(number), "revoked": True})
-
-
-async def _small(request: web.Request) -> bytes:
-    collector = request.app[COLLECTOR]
-    async with asyncio.timeout(collector.settings.chunk_s):
-        body = await request.content.read(MOST_FORM + 1)
-        while len(body) <= MOST_FORM and (more := await request.content.read(MOST_FORM + 1)):
-            body += more
-    if len(body) > MOST_FORM:
-        raise Refusal(413, f"At most {MOST_FORM} bytes.", word="413_form")
-    return body
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    """The fields of a form, text alone."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise Refusal(415, "Send application/x-www-form-urlencoded.", word="415_form")
-    collector = request.app[COLLECTOR]
-    async with asyncio.timeout(collector.settings.chunk_s):
-        return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 def inside(onward: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from roomprobe.collector import access, api, auth, ingest, pages
+from roomprobe.collector import access, api, auth, forms, ingest, pages
 from roomprobe.collector.auth import Access, Handler
 from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.problems import Refusal, response
@@ -51,7 +51,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
 
 def make(collector: Collector) -> web.Application:
     """The application of one collector; more routes come through `auth.add` alone."""
-    app = web.Application(middlewares=[answered, auth.guard], client_max_size=access.MOST_FORM)
+    app = web.Application(middlewares=[answered, auth.guard], client_max_size=forms.MOST)
     app[COLLECTOR] = collector
     app[auth.RULES] = {}
     for method, path, handler, rule in ROUTES:

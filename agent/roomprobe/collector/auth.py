@@ -5,18 +5,16 @@ A session (cookie) may do all; an API token and a share link may only read, a sh
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from roomprobe.collector import tokens
+from roomprobe.collector import forms, tokens
 from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.problems import Refusal
 from roomprobe.model import Frozen
@@ -97,7 +95,7 @@ def set_cookie(request: web.Request, response: web.StreamResponse, name: str, va
 def check_origin(request: web.Request) -> None:
     """Refuses a form that another site's page sent."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != (request.headers.get("Host") or "").lower():
+    if origin is not None and origin.lower().partition("://")[2] != (request.headers.get("Host") or "").lower():
         raise Refusal(403, "The form comes from another site.", word="403_origin")
 
 
@@ -131,9 +129,8 @@ async def _may(request: web.Request, collector: Collector, found: Who, access: A
             raise Refusal(403, "Only who is logged in may change something.", word="403_write")
         check_origin(request)
         given = request.headers.get("X-CSRF-Token")
-        if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-            async with asyncio.timeout(collector.settings.chunk_s):
-                given = str((await request.post()).get("csrf", ""))
+        if given is None and request.content_type == forms.KIND:
+            given = (await forms.fields(request)).get("csrf")
         if given is None or not tokens.equal(given, found.csrf):
             raise Refusal(403, "The form is too old; load its page again.", word="403_csrf")
     elif found.kind == "share" and found.room is not None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from roomprobe.collector import auth
+from roomprobe.collector import auth, forms
 from roomprobe.collector.access import inside
 from roomprobe.collector.auth import Handler, Who
 from roomprobe.collector.context import COLLECTOR
@@ -44,8 +44,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
     if request.path == "/login":
         onward = "/"
         if request.method == "POST" and response.status in (401, 429):
-            form = await request.post()
-            onward = inside(str(form.get("next", "/")))
+            onward = inside((await forms.fields(request)).get("next", "/"))
         page = request.app[FRAME].render("login.html", onward=onward, **values)
     else:
         page = request.app[FRAME].render("refused.html", phrase=HTTPStatus(response.status).phrase, **values)

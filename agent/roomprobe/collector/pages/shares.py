@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from roomprobe.collector import auth, people
+from roomprobe.collector import auth, forms, people
 from roomprobe.collector.context import COLLECTOR
 from roomprobe.collector.pages import reads
 from roomprobe.collector.pages.fleet import text
 from roomprobe.collector.pages.frame import answer
 from roomprobe.collector.problems import Refusal
-
-MOST_DAYS = 366
 
 
 async def page(request: web.Request) -> web.StreamResponse:
@@ -22,14 +20,14 @@ async def page(request: web.Request) -> web.StreamResponse:
 async def make(request: web.Request) -> web.StreamResponse:
     """A new link; it is shown this once, because its token is not kept."""
     collector = request.app[COLLECTOR]
-    form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-    days, label, room = form.get("days", "30"), form.get("label", "").strip(), form.get("room") or None
-    if not (days.isascii() and days.isdigit() and 1 <= int(days[:6]) <= MOST_DAYS) or not 0 < len(label) <= 200:
-        return await _show(
-            request, room=room, label=label, fault=f"A link needs a label and 1 to {MOST_DAYS} days.", status=400
-        )
+    form = await forms.fields(request)
+    room, asked = form.get("room") or None, forms.share(form)
+    if asked is None:
+        fault = f"A link needs a label and 1 to {forms.MOST_DAYS} days."
+        return await _show(request, room=room, label=form.get("label", ""), fault=fault, status=400)
+    label, days = asked
     try:
-        _, made = await collector.write(people.share, collector.now(), name=room, label=label, days=int(days))
+        _, made = await collector.write(people.share, collector.now(), name=room, label=label, days=days)
     except people.Nobody:
         return await _show(request, room=room, label=label, fault="There is no room with this name.", status=404)
     scheme = "https" if auth.secure(request) else "http"
@@ -71,5 +69,5 @@ async def _show(
         fault=fault,
         made=made,
         csrf=who.csrf,
-        most=MOST_DAYS,
+        most=forms.MOST_DAYS,
     )
