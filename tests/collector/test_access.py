@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from roomprobe.collector import app as application
 from roomprobe.collector import auth, pages, people, serve, tls, tokens
@@ -397,6 +398,14 @@ async def test_forwarded_headers_are_believed_from_our_own_proxy_only(tmp_path: 
         server.collector.logins = Backoff()
         answer = await ask(server, "POST", "/login", headers=headers, data={"password": PASSWORD})
         assert ("__Host-roomprobe" in answer.cookies) is behind
+
+
+async def test_of_forwarded_headers_the_proxys_own_line_counts(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_proxy=True) as server:
+        for number in range(8):  # HAProxy adds a line behind those that the asker sent
+            lines = [("X-Forwarded-For", f"203.0.113.{number}"), ("X-Forwarded-For", "198.51.100.1")]
+            answer = await ask(server, "POST", "/login", headers=CIMultiDict(lines), data={"password": "wrong"})
+        assert answer.status == 429
 
 
 def test_passwords_are_stretched_with_a_salt() -> None:

@@ -64,7 +64,7 @@ def secure(request: web.Request) -> bool:
     """Whether the asker's own connection is TLS, ours or that of a proxy on this machine."""
     settings = request.app[COLLECTOR].settings
     if settings.behind_proxy and _loopback(request.remote):
-        return request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+        return _forwarded(request, "X-Forwarded-Proto").lower() == "https"
     return settings.secure
 
 
@@ -72,7 +72,7 @@ def address(request: web.Request) -> str:
     """Where the asker is, for limits: an IPv4 address or an IPv6 /64. X-Forwarded-For counts only from this machine's proxy."""
     told = request.remote or ""
     if request.app[COLLECTOR].settings.behind_proxy and _loopback(told):
-        told = request.headers.get("X-Forwarded-For", told).rpartition(",")[2].strip()
+        told = _forwarded(request, "X-Forwarded-For") or told
     try:
         ip = ipaddress.ip_address(told.partition("%")[0])
     except ValueError:
@@ -80,6 +80,11 @@ def address(request: web.Request) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
     return str(ip)
+
+
+def _forwarded(request: web.Request, name: str) -> str:
+    """What the proxy itself said: the last value of the last line, as some add a line of their own to those of the asker."""
+    return (request.headers.getall(name, []) or [""])[-1].rpartition(",")[2].strip()
 
 
 def cookie_name(request: web.Request) -> str:
