@@ -8,6 +8,7 @@ import io
 import os
 import random
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -48,12 +50,15 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(state: Path, *arguments: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Process]:
+async def process(
+    state: Path, *arguments: str, listen: str = "127.0.0.1:0", files: int = 1024
+) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(
         *start(state, *arguments, listen=listen),
         env=ENV,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, 256), files)),
     )
     assert child.stdout is not None and child.stderr is not None
     first = (await child.stdout.readline()).decode()
@@ -327,3 +332,28 @@ async def test_a_full_disk_refuses_and_loses_nothing_and_heals(small_disk: Path)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         stored = [str(uuid.UUID(bytes=row[0])) for row in db.execute("SELECT id FROM run ORDER BY seq")]
     assert stored == acknowledged
+
+
+async def test_strangers_cannot_use_up_its_files_or_its_log(tmp_path: Path) -> None:
+    async with process(tmp_path, files=300) as running:
+        place = ("127.0.0.1", urlsplit(running.url).port)
+        held = [await asyncio.open_connection(*place) for _ in range(400)]
+        gone = asyncio.gather(*(reader.read(1) for reader, _ in held[200:]))
+        assert await asyncio.wait_for(gone, 10) == [b""] * 200  # there is no place for these
+        for number, nonsense in enumerate(
+            (b"GET /\xff HTTP/1.1\r\n\r\n", b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/9\r\n\r\n")
+        ):
+            reader, writer = held[number]
+            writer.write(nonsense)
+            head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+            assert b"nosniff" in head and b"aiohttp" not in head
+            assert upload.parse_problem(body).status == 400
+        held[3][1].write(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n")
+        held[3][1].write(b"Content-Length: 9\r\n\r\nx")
+        for _, writer in held:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for _, writer in held), return_exceptions=True)
+        async with aiohttp.ClientSession() as http, http.get(f"{running.url}/healthz") as answer:
+            assert answer.status == 200
+        running.child.terminate()
+        assert running.child.stderr is not None and await running.child.stderr.read() == b""

@@ -89,6 +89,14 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     return response(refusal)
 
 
+def unread(collector: Collector, status: int) -> web.Response:
+    """The answer to what is no HTTP request: it never reaches the middlewares."""
+    collector.count(f"refused_{status}_http")
+    answer = response(Refusal(status, "This is not an HTTP request that can be read."))
+    answer.headers.update(HEADERS)
+    return answer
+
+
 def _by_a_person(request: web.Request) -> bool:
     return "text/html" in request.headers.get("Accept", "") and not request.path.startswith(("/v1/", "/metrics"))
 

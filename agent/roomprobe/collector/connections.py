@@ -1,4 +1,4 @@
-"""Connections that only hold a place: closed when no request comes in time, or when there are too many of them.
+"""Connections that only hold a place: closed when no request comes in time, or when there are too many of them; and what is no request.
 
 aiohttp bounds the body and the pause between requests, not the time that the head of a request may take.
 """
@@ -6,12 +6,57 @@ aiohttp bounds the body and the pause between requests, not the time that the he
 from __future__ import annotations
 
 import asyncio
+import resource
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 HEAD_S = 20.0  # from the connection, or the answer before, to the whole head of a request
 SWEEP_S = 2.0
+OTHER_FILES = 128  # the store, the threads' connections to it, exporters, and some to spare
+
+Unread = Callable[[int], web.Response]  # status → the answer to what is no HTTP request
+
+
+def affordable(most: int) -> int:
+    """Raises this process's limit of open files as far as it may; how many connections, up to `most`, it allows.
+
+    Without a place for the next one asyncio tries again without end, and says so each time.
+    """
+    wanted = most + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return min(most, max(16, allowed - OTHER_FILES))
+
+
+class _Handler(web.RequestHandler):
+    """aiohttp's own, but for strangers' nonsense, which it would answer in its own words and log with a traceback each."""
+
+    __slots__ = ("_unread",)
+
+    def __init__(self, server: Any, unread: Unread, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._unread = unread
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what could not be read, or to somebody who has gone."""
+        if not isinstance(exc, HttpProcessingError | ConnectionError):
+            return super().handle_error(request, status, exc, message)
+        if request.writer.output_size > 0:
+            raise ConnectionError("half an answer is out")
+        answer = self._unread(400 if isinstance(exc, ConnectionError) else status)
+        answer.force_close()
+        return answer
 
 
 class _Full(asyncio.Protocol):
@@ -25,8 +70,10 @@ class _Full(asyncio.Protocol):
 class Connections:
     """Makes the server's protocols and looks after them. `middleware` goes into the application, `sweep` runs beside it."""
 
-    def __init__(self, most: int, head_s: float = HEAD_S) -> None:
+    def __init__(self, most: int, unread: Unread, options: Mapping[str, Any], head_s: float = HEAD_S) -> None:
         self._most = most
+        self._unread = unread
+        self._options = options  # of aiohttp's handler
         self._head_s = head_s
         self._waiting: dict[Any, float] = {}  # protocol → since when; those at work are in `_busy`
         self._busy: set[Any] = set()
@@ -38,7 +85,7 @@ class Connections:
         def made() -> Any:
             if len(self._waiting) + len(self._busy) >= self._most:
                 return _Full()
-            protocol = server()
+            protocol = _Handler(server, self._unread, loop=asyncio.get_running_loop(), **self._options)
             self._waiting[protocol] = asyncio.get_running_loop().time()
             return protocol
 

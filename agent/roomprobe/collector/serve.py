@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -19,7 +20,7 @@ from aiohttp.typedefs import Middleware
 from roomprobe.collector import app as application
 from roomprobe.collector import notify, people, retention, tls, tokens
 from roomprobe.collector.auth import Handler
-from roomprobe.collector.connections import Connections
+from roomprobe.collector.connections import Connections, affordable
 from roomprobe.collector.context import Collector, Settings
 from roomprobe.collector.database import writable
 from roomprobe.collector.exporters import running as exporters
@@ -98,17 +99,13 @@ async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
 @contextlib.asynccontextmanager
 async def listening(serve: Serve, collector: Collector, context: ssl.SSLContext | None) -> AsyncIterator[int]:
     """The collector's socket and its housekeeping; gives the port. ConfigError when the place is taken."""
-    connections = Connections(collector.settings.most_connections, serve.head_s)
+    options = {"access_log": None, "auto_decompress": False, "keepalive_timeout": PAUSE_S, "lingering_time": 2.0}
+    connections = Connections(
+        affordable(collector.settings.most_connections), partial(application.unread, collector), options, serve.head_s
+    )
     app = application.make(collector)
     app.middlewares.insert(0, _watch(connections))
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=PAUSE_S,
-        lingering_time=2.0,
-        shutdown_timeout=STOP_S,
-    )
+    runner = web.AppRunner(app, shutdown_timeout=STOP_S)
     await runner.setup()
     assert runner.server is not None
     loop = asyncio.get_running_loop()
