@@ -226,6 +226,10 @@ def test_config_check(tmp_path: Path) -> None:
     assert f"read      {file}" in done.stdout
     assert "[site] org is not set: every run will need --org" in done.stdout
     assert "[targets] other.example is used by no row of the enabled profiles" in done.stdout
+    assert "MiB" not in done.stdout, "without a collector nothing waits for it"
+    file.write_text('[daemon]\nspool_mib = 16\n[collector]\nurl = "http://127.0.0.1:1"\n')
+    done = run("config", "check", "--config", str(file))
+    assert "spool     at most 16 MiB wait for the collector (daemon.spool_mib)" in done.stdout
 
 
 def test_a_reader_that_goes_away_is_met_quietly() -> None:

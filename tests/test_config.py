@@ -17,6 +17,7 @@ from roomprobe import config, trust, values
 from roomprobe.config import Config, ConfigError
 from roomprobe.options import Options
 from roomprobe.sections import RULES, ProfilesSection, SiteSection
+from roomprobe.spool.engine import CAP_BYTES, LEAST_CAP_BYTES
 from roomprobe.text import escape
 
 FULL = """
@@ -88,6 +89,8 @@ MISTAKES: list[tuple[str, str]] = [
     ('[daemon]\nmetrics = "localhost:1"', 'daemon.metrics must be an address and a port such as "127.0.0.1:9917"'),
     ('[daemon]\nmetrics = "::1:9917"', 'or "[::1]:9917", or "off", not "::1:9917".'),
     ('[daemon]\nmetrics = "127.0.0.1:0"', 'daemon.metrics must be an address and a port such as "127.0.0.1:9917"'),
+    ("[daemon]\nspool_mib = 3", "daemon.spool_mib must be a whole number from 4 to 4096, not 3."),
+    ('[daemon]\nspool_mib = "64"', 'daemon.spool_mib must be a whole number from 4 to 4096, not "64".'),
     ('[collector]\nurl = "http://c.example"', "collector.url must begin with https (http is for this machine alone), "),
     ('[collector]\nurl = "ftp://c.example"', "collector.url must be the collector's address such as \"https://coll"),
     (
@@ -210,6 +213,7 @@ jitter = 0
 [daemon]
 metrics = "[0:0::1]:9917"
 ndjson = "runs.ndjson"
+spool_mib = 4
 [collector]
 url = "https://collector.acme.example:8443/"
 agent = "{agent}"
@@ -218,6 +222,8 @@ token_file = "/run/token"
     read = config.load(explicit=write(tmp_path / "r.toml", text))
     assert (read.schedule.full_s, read.schedule.quick_s, read.schedule.jitter) == (600, 30, 0.0)
     assert (read.daemon.metrics, read.daemon.ndjson) == ("[::1]:9917", str(tmp_path / "runs.ndjson"))
+    assert (read.daemon.spool_mib, read.daemon.spool_mib << 20) == (4, LEAST_CAP_BYTES), "the least that a spool has"
+    assert config.Config().daemon.spool_mib << 20 == CAP_BYTES
     assert read.collector.url == "https://collector.acme.example:8443"
     assert (read.collector.agent, read.collector.token_file) == (agent.lower(), "/run/token")
     local = write(tmp_path / "l.toml", '[collector]\nurl = "http://127.0.0.1:8080"\n[daemon]\nmetrics = "off"\n')

@@ -142,6 +142,8 @@ def config_check(options: Options) -> int:
     for found in profile.available().values():
         if found.profile in profiles:
             print(f"  profile   {escape(found.profile.id)} {escape(found.profile.version)} ({escape(found.origin)})")
+    if settled.collector.url is not None:
+        print(f"  spool     at most {settled.daemon.spool_mib} MiB wait for the collector (daemon.spool_mib)")
     needed = {
         word for p in profiles for row in p.row for word in ("org", "domain") if f"{{{word}}}" in (row.host or "")
     }

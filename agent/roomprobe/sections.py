@@ -68,11 +68,13 @@ class ScheduleSection(Section, frozen=True):
 
 
 class DaemonSection(Section, frozen=True):
-    """`metrics`: where /metrics is served, or "off"; `ndjson`: a file that every run is appended to; `state_dir`: where state is kept."""
+    """`metrics`: where /metrics is served, or "off"; `ndjson`: a file that every run is appended to; `state_dir`: where state is kept;
+    `spool_mib`: the most that waits for the collector there."""
 
     metrics: str = LOOPBACK_METRICS
     ndjson: str | None = None
     state_dir: str | None = None
+    spool_mib: int = 64
 
 
 class CollectorSection(Section, frozen=True):
@@ -175,7 +177,12 @@ RULES: dict[str, dict[str, values.Rule]] = {
         "pins": values.by_name(values.many(values.fingerprint, least=1)),
     },
     "schedule": {"full_s": values.whole(5, 86_400), "quick_s": values.whole(5, 86_400), "jitter": _fraction},
-    "daemon": {"metrics": _listen, "ndjson": values.text, "state_dir": values.text},
+    "daemon": {
+        "metrics": _listen,
+        "ndjson": values.text,
+        "state_dir": values.text,
+        "spool_mib": values.whole(4, 4096),
+    },
     "collector": {
         "url": _url,
         "agent": _agent,

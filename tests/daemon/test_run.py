@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import msgspec
 import pytest
 
 from roomprobe.config import ConfigError
-from roomprobe.daemon import clocks, control
+from roomprobe.daemon import clocks, control, status
 from roomprobe.model import Address, Host, Skip
 from roomprobe.outcome import Reason
 from roomprobe.report.document import schema
+from roomprobe.sections import CollectorSection
 from tests.daemon.running import LOOPBACK, FarEnd, World, running, until
 
 
@@ -47,13 +49,13 @@ async def test_a_change_is_confirmed_at_once_and_reported_once(world: World, far
         await until(lambda: world.outcomes() == ["reached"])
         await far_end.off()
         await until(lambda: "reached" not in world.outcomes()[-1:])
-        status = await daemon.status()
+        said = await daemon.status()
         await far_end.on()
     triggers = [d["run"]["trigger"] for d in world.documents]
     changed = next(n for n, outcome in enumerate(world.outcomes()) if outcome != "reached")
     assert triggers[changed] == "confirm"
     assert "another outcome was seen once" in world.documents[changed - 1]["notes"][-1]
-    assert status["services"][0]["state"] != "full"
+    assert said["services"][0]["state"] != "full"
     said = [entry for entry in world.log if entry["event"] == "service"]
     assert [entry["before"] for entry in said] == [None, "full"]
 
@@ -125,6 +127,23 @@ async def test_a_reload_takes_effect(world: World, tmp_path: Path) -> None:
         daemon.reload()
         await until((tmp_path / "other.ndjson").exists)
     assert "Another room" in (tmp_path / "other.ndjson").read_text()
+
+
+async def test_a_reload_changes_how_much_may_wait_for_the_collector(world: World, tmp_path: Path) -> None:
+    away = CollectorSection(url="http://127.0.0.1:1", agent=str(uuid.uuid4()), token_file=str(tmp_path / "token"))
+    config = msgspec.structs.replace(world.settings.config, collector=away)
+    world.settings = msgspec.structs.replace(world.settings, config=config)
+    async with running(world) as daemon:
+        await until(lambda: len(world.documents) >= 2)
+        before = (await daemon.status())["spool"]
+        smaller = msgspec.structs.replace(config, daemon=msgspec.structs.replace(config.daemon, spool_mib=4))
+        world.settings = msgspec.structs.replace(world.settings, config=smaller)
+        daemon.reload()
+        await until(lambda: any(entry["event"] == "reload" for entry in world.log))
+        told = await daemon.status()
+    assert before["most_bytes"] == 64 << 20 and told["spool"]["most_bytes"] == 4 << 20
+    assert told["spool"]["epoch"] == before["epoch"] and told["spool"]["depth"] >= before["depth"] >= 1
+    assert f"{told['spool']['bytes']} of 4194304 bytes" in status.text(told)
 
 
 async def test_facts_that_cannot_be_had_end_nothing(world: World) -> None:

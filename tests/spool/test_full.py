@@ -74,6 +74,27 @@ def test_after_the_receipt_a_new_loss_record_begins(tmp_path: Path) -> None:
     assert len({record.run_id for record in runs(found)}) == len(runs(found))
 
 
+def test_a_smaller_cap_lets_the_oldest_go_at_once_and_gives_the_disk_back(tmp_path: Path) -> None:
+    spool = store(tmp_path, most_bytes=16 << 20)
+    given = fill(spool, range(150))
+    assert losses(everything(spool)) == []
+    spool.close()
+    assert (tmp_path / "spool.db").stat().st_size > 8 << 20
+    spool = store(tmp_path, most_bytes=4 << 20)
+    found = everything(spool)
+    (loss,), kept = losses(found), runs(found)
+    assert len(kept) > 20 and (loss.first, loss.last, loss.count) == (0, kept[0].seq - 1, 150 - len(kept))
+    assert [record.run_id for record in kept] == given[-len(kept) :]
+    assert sum(file.stat().st_size for file in tmp_path.glob("spool.db*")) <= 4 << 20
+    fill(spool, range(150, 200))
+    assert (tmp_path / "spool.db").stat().st_size <= 4 << 20
+    found = drained(spool)
+    assert sum(loss.count or 0 for loss in losses(found)) + len(runs(found)) == 200
+    assert sorted(r.seq for r in found if r.seq > (losses(found)[0].last or 0)) == list(
+        range((losses(found)[0].last or 0) + 1, spool.state().next_seq)
+    )
+
+
 def test_when_the_whole_run_was_dropped_the_next_one_is_whole(tmp_path: Path) -> None:
     spool, chance = store(tmp_path), random.Random(1)
 

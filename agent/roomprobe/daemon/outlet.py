@@ -37,13 +37,7 @@ class Outlet:
 
     def same_as(self, settings: Settings) -> bool:
         """Whether another configuration needs no other outlet."""
-        mine, other = self.settings, settings
-        return (mine.config.collector, mine.config.daemon.ndjson, mine.state, mine.config.schedule.full_s) == (
-            other.config.collector,
-            other.config.daemon.ndjson,
-            other.state,
-            other.config.schedule.full_s,
-        )
+        return _parts(self.settings) == _parts(settings)
 
     async def open(self) -> None:
         """Opens the spool and begins to push, when there is a collector and it is not done yet."""
@@ -57,7 +51,7 @@ class Outlet:
         from roomprobe.sinks.push import Push, Target
         from roomprobe.spool import Spool, SpoolError
 
-        spool = Spool(state / "spool", collector.agent)
+        spool = Spool(state / "spool", collector.agent, most_bytes=self.settings.config.daemon.spool_mib << 20)
         try:
             await spool.open()
         except SpoolError as error:
@@ -131,3 +125,9 @@ class Outlet:
         if sentence != self._trouble:
             self._log.error("outlet", stage="failed", why=sentence)
         self._trouble = sentence
+
+
+def _parts(settings: Settings) -> tuple[Any, ...]:
+    """What an outlet is made of."""
+    config = settings.config
+    return config.collector, config.daemon.ndjson, config.daemon.spool_mib, settings.state, config.schedule.full_s

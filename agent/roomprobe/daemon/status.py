@@ -51,7 +51,8 @@ def _facts(told: Mapping[str, Any]) -> list[str]:
     if spool is not None:
         lost = "unknown" if spool["lost"] is None else spool["lost"]
         lines.append(
-            f"spool      {spool['depth']} waiting, {spool['bytes']} bytes, {spool['rejected']} refused, {lost} lost"
+            f"spool      {spool['depth']} waiting, {spool['bytes']} of {spool['most_bytes']} bytes, "
+            f"{spool['rejected']} refused, {lost} lost"
         )
         lines += [f"           {escape(spool['trouble'], 300)}"] if spool["trouble"] else []
         lines += [f"           refused: {escape(spool['last_refusal'], 300)}"] if spool["last_refusal"] else []

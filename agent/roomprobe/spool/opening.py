@@ -5,6 +5,7 @@ A new file is a new epoch. Where there was a spool before, its first record says
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from roomprobe.spool import schema
 from roomprobe.spool.disk import Files, Mark, shown
 from roomprobe.spool.ledger import Ledger, Lost
 from roomprobe.wire.upload import LossReason
+
+SHRUNK_BY = 256 << 10  # bytes that are let go at a time, and that are free afterwards
 
 
 class Opened(NamedTuple):
@@ -69,7 +72,9 @@ class Opener:
             return self._begin(db, "spool-corrupt", damaged=False)
         meta = schema.check(db)
         opened = Opened(db, str(meta["epoch"]), _number(db, meta))
-        return opened if meta["agent"] == self._agent else self._change_agent(opened)
+        if meta["agent"] != self._agent:
+            opened = self._change_agent(opened)
+        return opened if schema.pages(db) <= self._pages else self._shrink(opened)
 
     def _begin(self, db: sqlite3.Connection, reason: LossReason, *, damaged: bool) -> Opened:
         epoch, mark = self.new_epoch(), self._files.mark()
@@ -94,6 +99,21 @@ class Opener:
         db.execute("COMMIT")
         self._mark(book.epoch)
         return Opened(db, book.epoch, book.number)
+
+    def _shrink(self, opened: Opened) -> Opened:
+        """The cap is a smaller one than before: the oldest runs make room, and what the file does not need goes back to the disk."""
+        db = opened.db
+        db.execute("PRAGMA secure_delete=OFF")  # zeroing what is let go would make the log as long as the file was
+        db.execute("BEGIN IMMEDIATE")
+        book = Ledger(db, opened.epoch, opened.number)
+        book.make_room(SHRUNK_BY, self._pages, grow=True)
+        book.remember_number()
+        db.execute("COMMIT")
+        with contextlib.suppress(sqlite3.Error):  # a full disk has no room for it now: the next start tries again
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        db.execute(f"PRAGMA max_page_count={self._pages}")
+        return opened._replace(number=book.number)
 
     def _mark(self, epoch: str) -> None:
         self._files.write_mark(Mark(epoch=epoch, delivered=None, at=self._wall()))

@@ -113,8 +113,11 @@ def check(db: sqlite3.Connection) -> dict[str, object]:
     return meta
 
 
+def pages(db: sqlite3.Connection) -> int:
+    """Pages of the file."""
+    return int(db.execute("PRAGMA page_count").fetchone()[0])
+
+
 def used_pages(db: sqlite3.Connection) -> int:
     """Pages that hold something."""
-    total = db.execute("PRAGMA page_count").fetchone()[0]
-    free = db.execute("PRAGMA freelist_count").fetchone()[0]
-    return int(total) - int(free)
+    return pages(db) - int(db.execute("PRAGMA freelist_count").fetchone()[0])
