@@ -357,6 +357,37 @@ async def test_a_clock_that_is_wrong_and_says_so_is_set_right(server: Running) -
     assert abs(found["at"] - (now - 60_000)) < 30_000 and found["started"] == now - slow - 60_000
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_a_new_spool_with_a_clock_that_is_behind_is_what_the_room_is_shown_by(
+    server: Running, newest_first: bool
+) -> None:
+    now = server.collector.now()
+    assert (await server.post([full(n, {"F1": "open"}, agent=server.agent, at=now) for n in range(3)]))[0] == 200
+    epoch, behind = "ffeeddccbbaa9988", now - 365 * DAY_S * 1000
+    lost = msgspec.structs.replace(loss(0, 3, 3, agent=server.agent, epoch=epoch), of=EPOCH, reason="reset")
+    bad = full(1, {"F1": "filtered/path-ends"}, agent=server.agent, epoch=epoch, at=behind, state="broken")
+    for one in (bad, lost) if newest_first else (lost, bad):
+        assert (await server.post([one]))[0] == 200
+    page = await server.get("/v1/rooms/Boardroom 4")
+    assert page["now"]["state"] == "broken" and page["document"]["run"]["epoch"] == epoch
+    found = (await server.get(f"/v1/rooms/Boardroom 4/checks/{bad.document['checks'][0]['id']}/history"))["intervals"]
+    assert [(one["outcome"], one["until"] is None) for one in found] == [("open", False), ("filtered", True)]
+    assert all(one["until"] is None or one["since"] <= one["until"] for one in found)
+
+
+async def test_a_box_is_not_set_right_by_a_clock_that_was_just_set_forward(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = server.collector.now()
+    sent = [full(n, {"F1": "open"}, agent=server.agent, at=now, clock_synced=None) for n in range(2)]
+    date = formatdate(now / 1000, usegmt=True)
+    assert (await server.post(sent[:1], Date=date))[0] == 200
+    monkeypatch.setattr(server.collector, "now", lambda: now + 365 * DAY_S * 1000)
+    assert (await server.post(sent[1:], Date=date))[0] == 200
+    found = (await server.get("/v1/rooms/Boardroom 4/runs"))["runs"]
+    assert [one["at"] for one in found] == [now, now]
+
+
 async def test_a_room_is_silent_after_three_of_its_own_intervals(server: Running) -> None:
     assert (await server.post(records(server), X_Roomprobe_Every="10"))[0] == 200
     ask = server.collector.reader.ask

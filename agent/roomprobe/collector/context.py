@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from roomprobe.collector import store
+from roomprobe.collector.clock import Clock, Looked
 from roomprobe.collector.database import NAME, open_to_write, writable
 from roomprobe.collector.intervals import Names
 from roomprobe.collector.limits import Backoff, Bucket
@@ -50,7 +51,9 @@ class Collector:
         self.names = Names()
         writable(settings.state)
         path = settings.state / NAME
-        self.writer = Writer(open_to_write(path), self.names.forget)
+        db = open_to_write(path)
+        self.clock = Clock(db)
+        self.writer = Writer(db, self.names.forget)
         self.reader = Reader(path)
         self.parsers = ThreadPoolExecutor(2, thread_name_prefix="parse")
         self.parsing = asyncio.Semaphore(4)  # each may hold a whole unpacked upload
@@ -68,6 +71,10 @@ class Collector:
     def mono(self) -> float:
         """Seconds for limits and waits: never set back."""
         return time.monotonic()
+
+    def look(self) -> Looked:
+        """Whether `now` is to be believed."""
+        return self.clock.look(self.now(), self.mono())
 
     async def write(self, job: Callable[..., T], *values: Any, **more: Any) -> T:
         """A job of the writer, after its commit. Refusal 503 when the store cannot write now."""

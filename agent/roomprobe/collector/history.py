@@ -35,7 +35,7 @@ def timeline(
         "JOIN agent ON agent.room = :room JOIN chain ON chain.agent = agent.id "
         "JOIN interval i ON i.chain = chain.id AND i.subject = subject.id "
         "WHERE subject.name = :name AND kind = :kind AND (:profile IS NULL OR subject.profile = :profile) "
-        "ORDER BY chain.top_at, chain.id, i.subject, i.seq",
+        "ORDER BY now, chain.top_at, chain.id, i.subject, i.seq",
         {"room": room_id(db, name), "name": id, "kind": kind, "profile": profile},
     ).fetchall()
     found: list[Interval] = []

@@ -32,10 +32,11 @@ async def runs(request: web.Request) -> web.Response:
         raise Refusal(429, "Too many uploads from this box.", word="429_uploads", retry_after=math.ceil(wait))
     body = await _body(request, collector)
     try:
-        received = collector.now()
+        looked = collector.look()
+        received, sent = looked.at, None if looked.seen else _date(request)
         async with collector.parsing:
             loop = asyncio.get_running_loop()
-            records = await loop.run_in_executor(collector.parsers, _records, body, who, received, _date(request))
+            records = await loop.run_in_executor(collector.parsers, _records, body, who, received, sent)
     finally:
         collector.held -= len(body)
     if wait := collector.records.take(who.uuid, collector.mono(), len(records)):

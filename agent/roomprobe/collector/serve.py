@@ -20,6 +20,7 @@ from aiohttp.typedefs import Middleware
 from roomprobe.collector import app as application
 from roomprobe.collector import notify, people, retention, tls, tokens
 from roomprobe.collector.auth import Handler
+from roomprobe.collector.clock import Looked, remember
 from roomprobe.collector.connections import Connections, affordable
 from roomprobe.collector.context import Collector, Settings
 from roomprobe.collector.database import writable
@@ -187,11 +188,16 @@ async def _beat(collector: Collector) -> None:
 
 
 async def _tidy(collector: Collector) -> None:
-    """Lets go of what is too old, one bite at a time with room for uploads between."""
+    """Lets go of what is too old, one bite at a time with room for uploads between; nothing while the clock is in doubt."""
     while True:
         await asyncio.sleep(TIDY_S)
-        while await _quietly(lambda: collector.write(retention.let_go, collector.now(), collector.settings.keep)):
+        while await _quietly(lambda: collector.write(_tidied, collector.look(), collector.settings.keep)):
             await asyncio.sleep(0.2)
+
+
+def _tidied(db: sqlite3.Connection, looked: Looked, keep: Keep) -> bool:
+    remember(db, looked)
+    return not looked.ahead and retention.let_go(db, looked.at, keep)
 
 
 async def _quietly(job: Callable[[], Awaitable[bool | None]]) -> bool:

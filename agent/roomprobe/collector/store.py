@@ -167,9 +167,12 @@ def _size(said: tuple[object, ...]) -> tuple[int, str]:
 
 def _state(db: sqlite3.Connection, agent: int, changed: bool, received: int, every_ms: int) -> tuple[int, int] | None:
     """The agent's row after an upload; (chain, number) of its newest run."""
+    # A loss record says which epoch its own came after; only where none does, the times have to tell.
     newest = db.execute(
-        "SELECT id, top_seq FROM chain WHERE agent = ? AND top_seq IS NOT NULL ORDER BY top_at DESC, epoch DESC LIMIT 1",
-        (agent,),
+        "SELECT id, top_seq FROM chain WHERE agent = :agent AND top_seq IS NOT NULL ORDER BY EXISTS (SELECT 1 FROM chain later "
+        "JOIN loss ON loss.chain = later.id WHERE later.agent = :agent AND later.id <> chain.id AND later.top_seq IS NOT NULL "
+        "AND loss.of = chain.epoch), top_at DESC, epoch DESC LIMIT 1",
+        {"agent": agent},
     ).fetchone()
     before, room = db.execute("SELECT chain, room FROM agent WHERE id = ?", (agent,)).fetchone()
     db.execute(
