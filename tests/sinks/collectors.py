@@ -7,7 +7,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -131,8 +131,16 @@ async def slow(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+class Served(Protocol):
+    """What `serving` needs: 0 for any port, which it keeps."""
+
+    port: int
+
+    async def handle(self, request: web.Request) -> web.StreamResponse: ...
+
+
 @contextlib.asynccontextmanager
-async def serving(collector: Collector, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+async def serving(collector: Served, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The collector on loopback; its URL."""
     app = web.Application(client_max_size=8 << 20)
     app.router.add_route("*", "/{path:.*}", collector.handle)

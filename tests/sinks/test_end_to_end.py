@@ -9,13 +9,9 @@ import asyncio
 import contextlib
 import os
 import random
-import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,43 +19,10 @@ import pytest
 from roomprobe import config, enrol
 from roomprobe.sinks.push import Push, Target
 from roomprobe.spool import Spool
+from tests.sinks.running import child, collector, link
 from tests.spool.helpers import run
 
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
-ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'agent'}{os.pathsep}{ROOT}"}
-ENV.pop("NOTIFY_SOCKET", None)
-
-
-@contextlib.asynccontextmanager
-async def child(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    made = await asyncio.create_subprocess_exec(
-        sys.executable, *command, env=ENV, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        yield made
-    finally:
-        if made.returncode is None:
-            made.kill()
-        await made.wait()
-
-
-@contextlib.asynccontextmanager
-async def collector(state: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    async with child("-m", "roomprobe.collector", "--state", str(state), "--listen", "127.0.0.1:0") as made:
-        assert made.stdout is not None
-        async with asyncio.timeout(60):
-            found = re.search(rb"https?://\S+", await made.stdout.readline())
-        assert found is not None
-        yield made, found[0].decode()
-
-
-def link(state: Path) -> str:
-    command = [sys.executable, "-m", "roomprobe.collector", "enrol", "--room", "Boardroom 4", "--state", str(state)]
-    done = subprocess.run(command, env=ENV, capture_output=True, text=True, check=True, timeout=60)
-    found = re.search(r"^https?://\S+$", done.stdout, re.MULTILINE)
-    assert found is not None, done.stdout
-    return found[0]
 
 
 async def lines(of: asyncio.subprocess.Process, kept: dict[int, str]) -> str:

@@ -183,8 +183,8 @@ async def test_whatever_goes_wrong_nothing_is_lost(spool: Spool, token_file: Pat
     async with serving(collector) as url, pushing(spool, url, token_file, time) as push:
         original = push._failed
 
-        def failed(status: Any, said: str) -> None:
-            original(status, said)
+        def failed(status: Any, said: str, **more: bool) -> None:
+            original(status, said, **more)
             seen.append(push.state)
 
         push._failed = failed  # type: ignore[method-assign]

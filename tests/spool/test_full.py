@@ -63,6 +63,27 @@ def test_the_loss_record_is_not_dropped_itself(tmp_path: Path) -> None:
     assert again == loss
 
 
+@pytest.mark.parametrize("many", [5, 40])
+def test_what_had_to_make_room_while_it_was_on_its_way_is_not_lost_once_it_has_arrived(
+    tmp_path: Path, many: int
+) -> None:
+    spool = store(tmp_path)
+    fill(spool, range(60))
+    on_its_way = spool.next_batch(many, 1 << 30)
+    arrived = {record.run_id for record in runs(records(on_its_way))}
+    fill(spool, range(60, 75))
+    there = {record.run_id for record in runs(everything(spool))}
+    assert arrived - there, "some have made room"
+    spool.acknowledge(item.position for item in on_its_way)
+    found = everything(spool)
+    (loss,) = losses(found)
+    assert arrived.isdisjoint(record.run_id for record in runs(found))
+    assert loss.count == 75 - len(arrived) - len(runs(found)) == spool.state().lost
+    assert loss.count < (loss.last or 0) - (loss.first or 0) + 1
+    spool.close()
+    assert losses(everything(store(tmp_path))) == [loss]
+
+
 def test_after_the_receipt_a_new_loss_record_begins(tmp_path: Path) -> None:
     spool = store(tmp_path)
     fill(spool, range(50))

@@ -44,7 +44,11 @@ class Answer(Frozen, frozen=True, kw_only=True):
 
 
 class Unreachable(Exception):
-    """No whole answer came; `str` says why, in words for people, without a full stop."""
+    """No whole answer came; `str` says why, in words for people, without a full stop. `sent`: the far end may have heard something."""
+
+    def __init__(self, why: str, *, sent: bool = True) -> None:
+        super().__init__(why)
+        self.sent = sent
 
 
 def context(trust: Trust) -> ssl.SSLContext:
@@ -115,7 +119,7 @@ class Client:
                     body=await _read(answer, most),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(_why(error)) from None
+            raise Unreachable(_why(error), sent=not isinstance(error, aiohttp.ClientConnectorError)) from None
 
     async def close(self) -> None:
         """Closes the connections."""

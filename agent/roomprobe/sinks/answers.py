@@ -31,10 +31,11 @@ class Faulty(Frozen, frozen=True, kw_only=True):
 
 
 class Later(Frozen, frozen=True, kw_only=True):
-    """Nothing was stored; all is kept. `retry_after` in seconds where the collector named them."""
+    """Nothing was stored; all is kept. `retry_after` in seconds where the collector named them. `sent`: it may have heard of the batch."""
 
     sentence: str
     retry_after: float | None = None
+    sent: bool = True
 
 
 class Refused(Frozen, frozen=True, kw_only=True):

@@ -90,6 +90,7 @@ class Push:
         self._backoff = Backoff(chance or random.Random())
         self._most = MOST_RECORDS
         self._newest_first = True
+        self._newest_due = True  # the far end may not know what is so now
         self._poke = asyncio.Event()
         self._next_try: float | None = None
         self._state = PushState(url=target.url)
@@ -119,7 +120,7 @@ class Push:
         self._spool.arrived.clear()
         batch = await self._spool.next_batch(self._most, MOST_BYTES, newest=self._newest_first)
         if not batch and self._newest_first:
-            self._newest_first = False  # loss records may still wait
+            self._newest_first = self._newest_due = False  # loss records may still wait
             return
         if not batch:
             self._set(status="idle")
@@ -156,7 +157,8 @@ class Push:
         try:
             answer = await client.post(upload.PATH_RUNS, body, headers, reply.MOST_PROBLEM)
         except Unreachable as error:
-            return answers.Later(sentence=f"The collector at {escape(self._target.url)} cannot be reached ({error}).")
+            sentence = f"The collector at {escape(self._target.url)} cannot be reached ({error})."
+            return answers.Later(sentence=sentence, sent=error.sent)
         return answers.step(answer, len(batch))
 
     async def _carry_out(self, step: answers.Step, batch: tuple[Queued, ...]) -> float | None:
@@ -174,7 +176,7 @@ class Push:
                 self._failed("refused", step.sentence)
                 return self._backoff.refused()
             case answers.Later():
-                self._failed("waiting", step.sentence)
+                self._failed("waiting", step.sentence, sent=step.sent)
                 return self._backoff.failed(step.retry_after)
         return None
 
@@ -183,7 +185,9 @@ class Push:
         if receipt.want_full:
             await self._spool.want_full()
         self._backoff.succeeded()
-        self._newest_first = False
+        if self._newest_first:
+            self._newest_due = False
+        self._newest_first = self._newest_due
         self._most = min(MOST_RECORDS, self._most * 2)
         self._set(
             sentence=None,
@@ -197,9 +201,10 @@ class Push:
         await self._spool.set_aside_all(refused)
         self._set(set_aside=self._state.set_aside + len(refused))
 
-    def _failed(self, status: Status, sentence: str) -> None:
+    def _failed(self, status: Status, sentence: str, *, sent: bool = True) -> None:
         # By turns: the newest state is what people look for, and a record that the collector chokes on must not be all that is tried.
-        self._newest_first = not self._newest_first
+        self._newest_first = not self._newest_first or not sent
+        self._newest_due = True
         self._set(status=status, sentence=sentence, failures=self._backoff.failures + 1)
 
     async def _pause(self, seconds: float) -> None:

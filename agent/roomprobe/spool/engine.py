@@ -51,6 +51,7 @@ class Engine:
         self._next = 0
         self._last: Last | None = None
         self._last_seq = -1
+        self._dropped = -1  # the highest number that had to make room
         self._acknowledged: dict[int, int] = {}
         self._aside: dict[int, Refusal] = {}
         self._unwritten = NOTHING
@@ -100,7 +101,7 @@ class Engine:
         if opened.epoch != self.epoch:
             self._acknowledged.clear()
             self._aside.clear()
-            self._last = None
+            self._last, self._dropped = None, -1
         self._db, self.epoch, self._next = opened
         return True
 
@@ -122,7 +123,7 @@ class Engine:
         book = Ledger(db, self.epoch or "", self._next)
         try:
             db.execute("BEGIN IMMEDIATE")
-            book.settle(self._acknowledged, self._aside)
+            book.settle(self._acknowledged, self._aside, self._dropped)
             done = work(book)
             db.execute("COMMIT")
         except BaseException:
@@ -133,6 +134,7 @@ class Engine:
         if self._last_seq in self._aside or (book.dropped is not None and book.dropped >= self._last_seq):
             self._last = None  # what "same" would refer to will not arrive
         self.epoch, self._next = book.epoch, book.number
+        self._dropped = max(self._dropped, -1 if book.dropped is None else book.dropped)
         self._acknowledged.clear()
         self._aside.clear()
         self._unwritten = NOTHING

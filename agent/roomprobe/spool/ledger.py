@@ -51,11 +51,20 @@ class Ledger:
         self.number += 1
         return self.number - 1
 
-    def settle(self, acknowledged: Mapping[int, int], aside: Mapping[int, Refusal]) -> None:
+    def settle(self, acknowledged: Mapping[int, int], aside: Mapping[int, Refusal], dropped: int) -> None:
         """Deletes what has arrived (number → revision), and moves what was refused out of the queue, into a loss record.
 
-        A loss record that has grown since it was sent stays.
+        A loss record that has grown since it was sent stays. What was dropped, up to the number `dropped`, while it was on its way
+        and has arrived is not lost.
         """
+        losses = {seq for (seq,) in self.db.execute("SELECT seq FROM loss")}
+        for seq in acknowledged:
+            if seq <= dropped and seq not in losses:
+                self.db.execute(
+                    "UPDATE loss SET revision = revision + 1, count = count - 1 "
+                    "WHERE reason = 'spool-full' AND of = ?1 AND ?2 BETWEEN first AND last",
+                    (self.epoch, seq),
+                )
         self.db.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in acknowledged])
         self.db.executemany("DELETE FROM loss WHERE seq = ? AND revision = ?", acknowledged.items())
         for seq, refusal in aside.items():

@@ -108,7 +108,8 @@ class Store(Engine):
     def acknowledge(self, positions: Iterable[Position]) -> None:
         """These have arrived. Positions of an epoch that is gone mean nothing any more."""
         self._acknowledged.update({p.seq: p.revision for p in positions if p.epoch == self.epoch})
-        if len(self._acknowledged) >= MOST_WAITING:
+        # What was dropped while it was on its way is counted as lost, until this is written down.
+        if len(self._acknowledged) >= MOST_WAITING or any(seq <= self._dropped for seq in self._acknowledged):
             self._flush()
 
     def set_aside(self, refused: Mapping[Position, str]) -> None:
@@ -142,7 +143,7 @@ class Store(Engine):
             return True
 
         if self._retried(lambda: self._write(work)):
-            self._last = None
+            self._last, self._dropped = None, -1
             self._write_mark()
 
     def want_full(self) -> None:
