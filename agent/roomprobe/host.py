@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import ipaddress
 import os
 import socket
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from roomprobe import synced
 from roomprobe.config import Config, ConfigError
 from roomprobe.model import RESOLVED, Address, Family, Host, Skip, Vantage
 from roomprobe.net import netlink
@@ -46,7 +46,7 @@ def gather(config: Config) -> Host:
         host,
         resolvers=config.network.resolvers or resolvers(_text(RESOLV_CONF), _text(UPSTREAM)),
         proxy=proxy(config, os.environ),
-        clock_synced=_clock_synced(),
+        clock_synced=synced.clock(),
         capabilities=capabilities(_text(STATUS)),
     )
     return msgspec.structs.replace(host, vantage=vantage(config, host))
@@ -274,27 +274,3 @@ def _text(path: Path) -> str:
             return file.read(65536).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of struct timex (adjtimex(2)); the rest is room for the kernel to write."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_long * 32),
-    )
-
-
-def _clock_synced() -> bool | None:
-    """Whether something disciplines the clock (STA_UNSYNC is clear); None when the kernel does not say."""
-    timex = _Timex()
-    try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
-    except (OSError, AttributeError):
-        return None
-    return None if state < 0 else not timex.status & 0x40
