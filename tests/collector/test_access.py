@@ -381,10 +381,10 @@ def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path) -> None:
 
 async def test_plain_http_stays_on_this_machine_or_behind_a_proxy(tmp_path: Path) -> None:
     state = tmp_path
-    assert serve.plan_tls(serve.Serve(state=state))[0] is None
-    assert serve.plan_tls(serve.Serve(state=state, address="::1"))[0] is None
-    assert serve.plan_tls(serve.Serve(state=state, address="0.0.0.0", behind_proxy=True))[0] is None
-    assert serve.plan_tls(serve.Serve(state=state, address="0.0.0.0"))[0] is not None
+    assert serve.plan_tls(serve.Serve(state=state)) is None
+    assert serve.plan_tls(serve.Serve(state=state, address="::1")) is None
+    assert serve.plan_tls(serve.Serve(state=state, address="0.0.0.0", behind_proxy=True)) is None
+    assert serve.plan_tls(serve.Serve(state=state, address="0.0.0.0")) is not None
 
 
 @pytest.mark.parametrize("behind", [True, False])

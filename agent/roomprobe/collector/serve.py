@@ -1,4 +1,4 @@
-"""One collector process from start to stop: sockets, certificate, first password, housekeeping, signals."""
+"""One collector process from start to stop: sockets, certificate, housekeeping, signals, and what systemd hears."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
+import logging
+import math
 import os
 import signal
 import sqlite3
@@ -18,7 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from roomprobe.collector import app as application
-from roomprobe.collector import notify, people, retention, tls, tokens
+from roomprobe.collector import people, retention, tls, tokens
 from roomprobe.collector.auth import Handler
 from roomprobe.collector.clock import Looked, remember
 from roomprobe.collector.connections import Connections, affordable
@@ -29,6 +31,7 @@ from roomprobe.collector.exporters.options import Export
 from roomprobe.collector.problems import Refusal
 from roomprobe.collector.retention import Keep
 from roomprobe.config import ConfigError
+from roomprobe.daemon.notify import Notifier
 from roomprobe.model import Frozen
 
 BEAT_S = 5.0
@@ -60,39 +63,48 @@ def main(serve: Serve, say: Callable[[str], None]) -> int:
     return 0
 
 
-def plan_tls(serve: Serve) -> tuple[ssl.SSLContext | None, str | None]:
-    """Context and pin; (None, None) for plain HTTP, which never leaves this machine except to a proxy. ConfigError."""
+def plan_tls(serve: Serve) -> tls.Chain | None:
+    """The certificate; None for plain HTTP, which never leaves this machine except to a proxy. ConfigError."""
     if serve.certificate is not None and serve.key is not None:
         if serve.behind_proxy:
             raise ConfigError("Behind a proxy the proxy has the certificate; leave out --cert and --key.")
-        return tls.context(serve.certificate, serve.key), tls.pin(serve.certificate)
+        return tls.Chain(serve.certificate, serve.key)
     if serve.behind_proxy or ipaddress.ip_address(serve.address).is_loopback:
-        return None, None
-    certificate, key = tls.own(serve.state, tls.host_names(serve.address), datetime.datetime.now(datetime.UTC))
-    return tls.context(certificate, key), tls.pin(certificate)
+        return None
+    return tls.Chain(*tls.own(serve.state, tls.host_names(serve.address), datetime.datetime.now(datetime.UTC)))
 
 
 async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
-    stop = asyncio.Event()
+    told: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, told.put_nowait, number)
+    notifier = Notifier()
     writable(serve.state)
-    context, pin = plan_tls(serve)
+    chain = plan_tls(serve)
     settings = Settings(
         state=serve.state,
-        secure=context is not None,
+        secure=chain is not None,
         behind_proxy=serve.behind_proxy,
         keep=serve.keep,
         body_s=serve.body_s,
     )
     collector = Collector(settings)
     try:
-        async with exporters.exporting(collector, serve.export), listening(serve, collector, context) as port:
-            await _hello(serve, collector, "http" if context is None else "https", port, pin, say)
-            notify.say("READY=1")
-            await stop.wait()
-            notify.say("STOPPING=1")
+        async with (
+            exporters.exporting(collector, serve.export) as reopen,
+            listening(serve, collector, chain.context if chain else None) as port,
+        ):
+            url = _url(serve, port, secure=chain is not None)
+            await _hello(collector, url, chain.pin if chain else "", say)
+            notifier.ready(url)
+            while await told.get() == signal.SIGHUP:
+                notifier.reloading()
+                reopen()
+                if chain is not None:
+                    await _renew(collector, chain, say)
+                notifier.ready(url)
+            notifier.stopping()
     finally:
         collector.close()
 
@@ -153,38 +165,58 @@ def _watch(connections: Connections) -> Middleware:
     return watched
 
 
-async def _hello(
-    serve: Serve, collector: Collector, scheme: str, port: int, pin: str | None, say: Callable[[str], None]
-) -> None:
-    """Says where the dashboard is, and at the first start the password that opens it."""
+def _url(serve: Serve, port: int, *, secure: bool) -> str:
     address = ipaddress.ip_address(serve.address)
     host = tls.host_names(serve.address)[0] if address.is_unspecified else str(address)
-    url = serve.url or f"{scheme}://{_place(host, port)}"
+    return serve.url or f"{'https' if secure else 'http'}://{_place(host, port)}"
+
+
+async def _hello(collector: Collector, url: str, pin: str, say: Callable[[str], None]) -> None:
+    """Says where the dashboard is, and at the first start the password that opens it."""
+    await collector.write(_meta, url=url, pin=pin)
     first = tokens.password()
     stretched = await asyncio.to_thread(tokens.stretch, first)
-    made = await collector.write(_begin, collector.now(), url, pin, stretched)
+    made = await collector.write(_begin, collector.now(), stretched)
     say(f"roomprobe collector: {url}")
     if made:
         say(f"The first password is {first}")
         say("It is not shown again; `roomprobe collector password` sets another.")
 
 
-def _begin(db: sqlite3.Connection, now: int, url: str, pin: str | None, stretched: str) -> bool:
-    for name, value in (("url", url), ("pin", pin or "")):
-        db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+def _begin(db: sqlite3.Connection, now: int, stretched: str) -> bool:
     if db.execute("SELECT 1 FROM user").fetchone() is not None:
         return False
     people.set_password(db, now, stretched)
     return True
 
 
+async def _renew(collector: Collector, chain: tls.Chain, say: Callable[[str], None]) -> None:
+    """Reads the certificate anew; a bad one is refused and the one before stays."""
+    before = chain.pin
+    try:
+        chain.renew()
+    except ConfigError as error:
+        logging.getLogger("roomprobe").warning("the certificate stays as it was: %s", error)
+        return
+    if chain.pin != before:
+        await _quietly(lambda: collector.write(_meta, pin=chain.pin))
+        say("Another certificate is served from now on; boxes that pinned the one before have to be enrolled again.")
+
+
+def _meta(db: sqlite3.Connection, **values: str) -> None:
+    """What the sub-words need to know for their links."""
+    db.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", values.items())
+
+
 async def _beat(collector: Collector) -> None:
     """Writes the counters and tells the watchdog, as long as the store answers."""
+    notifier = Notifier()
+    every = min(BEAT_S, (notifier.watchdog_s or math.inf) / 4)
     while True:
-        await asyncio.sleep(BEAT_S)
+        await asyncio.sleep(every)
         await collector.flush()
         await _quietly(lambda: collector.write(lambda db: None))
-        notify.say("WATCHDOG=1")
+        notifier.alive()
 
 
 async def _tidy(collector: Collector) -> None:

@@ -26,8 +26,8 @@ def own(state: Path, names: Sequence[str], now: datetime.datetime) -> tuple[Path
     if not (certificate.exists() and key.exists()):
         try:
             made, secret = make(names, now)
-            _write(key, secret, 0o600)
-            _write(certificate, made, 0o644)
+            write(key, secret, 0o600)
+            write(certificate, made, 0o644)
         except OSError as error:
             raise ConfigError(
                 f"The certificate cannot be written to {escape(str(state))} ({error.strerror})."
@@ -84,6 +84,25 @@ def context(certificate: Path, key: Path) -> ssl.SSLContext:
     return made
 
 
+class Chain:
+    """A certificate and its key that can be read anew while the server listens. ConfigError as for `context`."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate, self._key = certificate, key
+        self.renew()
+        self.context = context(certificate, key)
+        # Asked in every handshake, with and without a name: OpenSSL itself would keep half of a pair that does not match.
+        self.context.sni_callback = self._newest
+
+    def renew(self) -> None:
+        """Takes what the files hold now, for connections from now on; when they are no pair, all stays as it was."""
+        made, pinned = context(self._certificate, self._key), pin(self._certificate)
+        self._now, self.pin = made, pinned
+
+    def _newest(self, link: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        link.context = self._now
+
+
 def pin(certificate: Path) -> str:
     """SHA-256 of the first certificate of a PEM file (DER), hex. ConfigError."""
     try:
@@ -112,7 +131,8 @@ def host_names(listen: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*full, *keep, *names, "localhost"]))
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def write(path: Path, data: bytes, mode: int) -> None:
+    """A file of the state directory: whole, or as it was before. OSError."""
     new = path.with_name(path.name + ".new")
     number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(number, "wb") as file:

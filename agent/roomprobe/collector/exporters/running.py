@@ -1,10 +1,9 @@
-"""The exporters that are on, beside a running collector: their feed, their tasks, SIGHUP, and an end without waiting."""
+"""The exporters that are on, beside a running collector: their feed, their tasks, and an end without waiting."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
@@ -21,8 +20,11 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 
 
 @contextlib.asynccontextmanager
-async def exporting(collector: Collector, export: Export) -> AsyncIterator[None]:
-    """Runs them while the block runs; with none on it only takes their traces out of the store. ConfigError."""
+async def exporting(collector: Collector, export: Export) -> AsyncIterator[Callable[[], None]]:
+    """Runs them while the block runs; with none on it only takes their traces out of the store. ConfigError.
+
+    Gives what opens the file anew; without a file it does nothing.
+    """
     names = [n for n, on in (("webhook", export.webhook), ("otlp_logs", export.otlp), ("file", export.file)) if on]
     kinds = (["interval"] if names else []) + (["run", "loss"] if export.file else [])
     try:
@@ -32,9 +34,17 @@ async def exporting(collector: Collector, export: Export) -> AsyncIterator[None]
             raise ConfigError(f"The exporters cannot begin. {refusal}") from None
     async with AsyncExitStack() as stack:
         jobs = await _jobs(collector, export, stack) if names else []
+        reopen: Callable[[], None] = _nothing
+        if export.file:
+            from roomprobe.collector.exporters.files import File
+
+            file = File(collector, export.file, export.file_bytes)
+            stack.callback(file.close)
+            jobs.append(partial(follow, collector, file))
+            reopen = file.reopen
         tasks = [asyncio.create_task(job()) for job in jobs]
         try:
-            yield
+            yield reopen
         finally:
             for task in tasks:
                 task.cancel()
@@ -62,13 +72,8 @@ async def _jobs(collector: Collector, export: Export, stack: AsyncExitStack) -> 
         receiver = otlp.Receiver(session, export.otlp, export.otlp_headers)
         jobs.append(partial(otlp.metrics_for_ever, collector, receiver, export.otlp_every_s))
         jobs.append(partial(follow, collector, otlp.Logs(collector, receiver)))
-    if export.file:
-        from roomprobe.collector.exporters.files import File
-
-        file = File(collector, export.file, export.file_bytes)
-        stack.callback(file.close)
-        with contextlib.suppress(ValueError, RuntimeError):  # signals belong to the main thread
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, file.reopen)
-            stack.callback(asyncio.get_running_loop().remove_signal_handler, signal.SIGHUP)
-        jobs.append(partial(follow, collector, file))
     return jobs
+
+
+def _nothing() -> None:
+    """There is no file."""
