@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -54,11 +53,7 @@ async def empty(tmp_path: Path) -> AsyncIterator[Dashboard]:
     """A collector at its first start."""
     state = tmp_path / "state"
     async with process(state) as running, aiohttp.ClientSession() as http:
-        assert running.child.stdout is not None
-        said = (await running.child.stdout.readline()).decode()
-        found = re.search(r"first password is (\S+)", said)
-        assert found is not None, said
-        yield Dashboard(running.url, state, found[1], http)
+        yield Dashboard(running.url, state, (state / "first-password").read_text().strip(), http)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from roomprobe.collector import auth, forms, people, tokens
+from roomprobe.collector import auth, first, forms, people, tokens
 from roomprobe.collector.context import COLLECTOR, Collector
 from roomprobe.collector.problems import Refusal
 
@@ -64,6 +64,7 @@ async def login(request: web.Request) -> web.Response:
             raise Refusal(401, "The password is not right.", word="401_login")
     collector.logins.succeeded(place)
     made = await collector.write(people.open_session, collector.now(), place)
+    first.forget(collector.settings.state)
     response = web.Response(status=303, headers={"Location": inside(form.get("next", "/"))})
     auth.set_cookie(request, response, auth.cookie_name(request), made, people.SESSION_MS // 1000)
     return response

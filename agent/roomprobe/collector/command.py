@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from roomprobe.collector import people, tokens
+from roomprobe.collector import first, people, tokens
 from roomprobe.collector.database import NAME, open_to_write, writable
 from roomprobe.collector.exporters import options
 from roomprobe.collector.retention import Keep
@@ -207,6 +207,7 @@ def _password(arguments: list[str]) -> int:
         raise ConfigError(f"A password has {tokens.LEAST_PASSWORD} to {tokens.MOST_PASSWORD} characters.")
     stretched = tokens.stretch(made)
     _write(given.state, lambda db: people.set_password(db, _now(), stretched))
+    first.forget(given.state)
     _say("The password is set." if given.stdin else f"The password is {made}")
     return 0
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sqlite3
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from roomprobe.collector import app as application
-from roomprobe.collector import people, retention, tls, tokens
+from roomprobe.collector import first, logs, retention, tls
 from roomprobe.collector.auth import Handler
 from roomprobe.collector.clock import Looked, remember
 from roomprobe.collector.connections import Connections, affordable
@@ -59,6 +60,7 @@ class Serve(Frozen, frozen=True, kw_only=True):
 
 def main(serve: Serve, say: Callable[[str], None]) -> int:
     """Runs until SIGTERM or SIGINT; 0. ConfigError when it cannot begin."""
+    logs.set_up()
     asyncio.run(_serve(serve, say))
     return 0
 
@@ -172,22 +174,12 @@ def _url(serve: Serve, port: int, *, secure: bool) -> str:
 
 
 async def _hello(collector: Collector, url: str, pin: str, say: Callable[[str], None]) -> None:
-    """Says where the dashboard is, and at the first start the password that opens it."""
+    """Says where the dashboard is, and at the first start where the password that opens it is."""
     await collector.write(_meta, url=url, pin=pin)
-    first = tokens.password()
-    stretched = await asyncio.to_thread(tokens.stretch, first)
-    made = await collector.write(_begin, collector.now(), stretched)
+    password = await first.password(collector, terminal=sys.stdout.isatty())
     say(f"roomprobe collector: {url}")
-    if made:
-        say(f"The first password is {first}")
-        say("It is not shown again; `roomprobe collector password` sets another.")
-
-
-def _begin(db: sqlite3.Connection, now: int, stretched: str) -> bool:
-    if db.execute("SELECT 1 FROM user").fetchone() is not None:
-        return False
-    people.set_password(db, now, stretched)
-    return True
+    if password is not None:
+        say(password)
 
 
 async def _renew(collector: Collector, chain: tls.Chain, say: Callable[[str], None]) -> None:
