@@ -34,7 +34,7 @@ logging.getLogger("roomprobe").warning("one")
 try:
     1 / 0
 except ZeroDivisionError:
-    logs.HTTP.exception("two")
+    logging.getLogger("roomprobe").exception("two")
 """
     for env, first, rest in (({"JOURNAL_STREAM": "8:1"}, "<4>one", "<3>"), ({}, "one", "")):
         said = subprocess.run([sys.executable, "-c", program], env=ENV | env, capture_output=True, text=True).stderr

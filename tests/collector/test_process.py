@@ -24,7 +24,7 @@ import pytest
 
 from roomprobe.collector import command
 from roomprobe.config import ConfigError
-from roomprobe.wire import upload
+from roomprobe.wire import reply, upload
 from roomprobe.wire.upload import Record
 from tests.collector.making import full, same
 from tests.ports import free_port
@@ -335,7 +335,7 @@ async def test_strangers_cannot_use_up_its_files_or_its_log(tmp_path: Path) -> N
             writer.write(nonsense)
             head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
             assert b"nosniff" in head and b"aiohttp" not in head
-            assert upload.parse_problem(body).status == 400
+            assert reply.parse_problem(body).status == 400
         held[3][1].write(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n")
         held[3][1].write(b"Content-Length: 9\r\n\r\nx")
         for _, writer in held:

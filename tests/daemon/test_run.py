@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -236,6 +237,29 @@ async def test_status_over_the_socket(world: World) -> None:
         assert (await control.ask((path,)))["pid"] == told["pid"]
     with pytest.raises(ConfigError, match="No daemon answers here"):
         await control.ask((path,))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_who_asks_and_reads_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "PATIENCE_S", 0.1)
+
+    async def long() -> dict[str, str]:
+        return {"sentence": "x" * 1_000_000}
+
+    server = await control.serve(tmp_path, long)
+    before = open_files()
+    held = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+    for one in held:
+        one.connect(str(tmp_path / control.SOCKET))
+        one.send(b"status\n")
+    await until(lambda: open_files() == before + 2 * len(held))
+    await until(lambda: open_files() == before + len(held))
+    for one in held:
+        one.close()
+    server.close()
 
 
 def test_what_clocks_tell() -> None:

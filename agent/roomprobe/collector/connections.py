@@ -15,22 +15,26 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 HEAD_S = 20.0  # from the connection, or the answer before, to the whole head of a request
 SWEEP_S = 2.0
+BACKLOG = 512
 OTHER_FILES = 128  # the store, the threads' connections to it, exporters, and some to spare
 
 Unread = Callable[[int], web.Response]  # status → the answer to what is no HTTP request
 
 
-def affordable(most: int) -> int:
-    """Raises this process's limit of open files as far as it may; how many connections, up to `most`, it allows.
+def affordable(most: int) -> tuple[int, int]:
+    """Raises this process's limit of open files as far as it may; (connections up to `most`, backlog) that it allows.
 
-    Without a place for the next one asyncio tries again without end, and says so each time.
+    Without a place for the next one asyncio tries again without end, and says so each time. It takes a whole backlog from each of
+    two sockets before it closes the first one that is too many.
     """
-    wanted = most + OTHER_FILES
+    wanted = most + 2 * BACKLOG + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return min(most, max(16, allowed - OTHER_FILES))
+    room = max(48, allowed - OTHER_FILES)
+    backlog = min(BACKLOG, room // 3)
+    return min(most, room - 2 * backlog), backlog
 
 
 class _Handler(web.RequestHandler):

@@ -115,9 +115,8 @@ async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
 async def listening(serve: Serve, collector: Collector, context: ssl.SSLContext | None) -> AsyncIterator[int]:
     """The collector's socket and its housekeeping; gives the port. ConfigError when the place is taken."""
     options = {"access_log": None, "auto_decompress": False, "keepalive_timeout": PAUSE_S, "lingering_time": 2.0}
-    connections = Connections(
-        affordable(collector.settings.most_connections), partial(application.unread, collector), options, serve.head_s
-    )
+    most, backlog = affordable(collector.settings.most_connections)
+    connections = Connections(most, partial(application.unread, collector), options, serve.head_s)
     app = application.make(collector)
     app.middlewares.insert(0, _watch(connections))
     runner = web.AppRunner(app, shutdown_timeout=STOP_S)
@@ -131,7 +130,7 @@ async def listening(serve: Serve, collector: Collector, context: ssl.SSLContext 
             ["::", "0.0.0.0"] if serve.address == "::" else serve.address,
             serve.port,
             ssl=context,
-            backlog=512,
+            backlog=backlog,
             ssl_handshake_timeout=None if context is None else HANDSHAKE_S,
         )
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roomprobe.config import ConfigError
+from roomprobe.daemon.clients import bounded
 from roomprobe.text import escape
 
 SOCKET = "roomprobe.sock"
@@ -30,23 +30,11 @@ async def serve(place: Path, status: Ask) -> asyncio.Server:
         os.makedirs(place, 0o750, exist_ok=True)  # noqa: PTH103  a moment at the start
         if await _answers(path):
             raise ConfigError(f"Another roomprobe runs already: {escape(str(path))} answers.")
-        busy = 0
 
-        async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal busy
-            busy += 1
-            try:
-                if busy <= MOST_CLIENTS:
-                    async with asyncio.timeout(PATIENCE_S):
-                        await _answer(reader, writer, status)
-            except (OSError, ValueError, TimeoutError):
-                pass  # whoever asked has gone, or asked nonsense
-            finally:
-                busy -= 1
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _answer(reader, writer, status)
 
+        client = bounded(answer, MOST_CLIENTS, PATIENCE_S)
         server = await asyncio.start_unix_server(client, path, limit=MOST_QUESTION)
         path.chmod(MODE)
         return server

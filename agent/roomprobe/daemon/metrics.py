@@ -6,7 +6,6 @@ What is unknown is not told as a number: a check that is neither met nor failed 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from roomprobe import __version__
 from roomprobe.daemon.board import Board
+from roomprobe.daemon.clients import bounded
 from roomprobe.meets import Meets, meets
 from roomprobe.outcome import Outcome, State
 from roomprobe.report.run import Report
@@ -35,7 +35,6 @@ class Metrics:
         self._expose = expose
         self._address = OFF
         self._server: asyncio.Server | None = None
-        self._busy = 0
         self.trouble: str | None = None
 
     async def listen(self, address: str) -> None:
@@ -49,7 +48,11 @@ class Metrics:
         host, _, port = address.rpartition(":")
         try:
             self._server = await asyncio.start_server(
-                self._client, host.strip("[]"), int(port), limit=MOST_REQUEST, backlog=MOST_CLIENTS
+                bounded(self._client, MOST_CLIENTS, PATIENCE_S),
+                host.strip("[]"),
+                int(port),
+                limit=MOST_REQUEST,
+                backlog=MOST_CLIENTS,
             )
         except OSError as error:
             self.trouble = f"[daemon] metrics: {address} cannot be listened on ({os.strerror(error.errno or 0)})."
@@ -63,20 +66,8 @@ class Metrics:
         self._server, self._address = None, OFF
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._busy += 1
-        try:
-            if self._busy <= MOST_CLIENTS:
-                async with asyncio.timeout(PATIENCE_S):
-                    request = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(await self._answer(request))
-                    await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked has gone, or asked nonsense
-        finally:
-            self._busy -= 1
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        writer.write(await self._answer(await reader.readuntil(b"\r\n\r\n")))
+        await writer.drain()
 
     async def _answer(self, request: bytes) -> bytes:
         words = request.split(b"\r\n", 1)[0].split(b" ")
