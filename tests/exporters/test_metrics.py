@@ -121,6 +121,16 @@ async def test_single_rows_can_be_asked_for(server: Running) -> None:
     assert len(found["probe_duration_seconds"]) == 1
 
 
+async def test_a_duration_is_of_the_newest_five_minutes(server: Running) -> None:
+    base = full(0, {"F1": "open"}, agent=server.agent, at=server.collector.now() - 660_000)
+    check = base.document["checks"][0]["id"]
+    times = [(1, 360_000, 70.0), (2, 30_000, 20.0)]
+    later = [same(seq, base, {check: ms}, at=server.collector.now() - ago) for seq, ago, ms in times]
+    assert (await server.post([base, *later]))[0] == 200
+    found = await scrape(server, checks=1)
+    assert list(found["probe_duration_seconds"].values()) == [0.02]
+
+
 async def test_the_whole_is_bounded_and_says_what_is_left_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "MOST_CHECKS_OF_ALL", 5)
     await put(server, {f"F{number}": "open" for number in range(9)})

@@ -9,9 +9,13 @@ from roomprobe.collector.views import Across, AcrossRooms
 
 # As the fleet is sorted: what is in trouble before what is silent or untold, what works last.
 _BAD = ("filtered", "rejected", "intercepted", "closed", "no-target", "refused", "fault", "unanswered")
-_NOW = (
-    "FROM subject CROSS JOIN interval i ON i.subject = subject.id AND i.last = 1 JOIN chain ON chain.id = i.chain "
-    "JOIN agent ON agent.chain = chain.id JOIN room ON room.agent = agent.id "
+# The rooms, each once, by the chain that its newest runs are of.
+LIVE = (
+    "WITH live AS MATERIALIZED (SELECT agent.chain, room.id AS room_id, room.name AS room, room.site, "
+    f"{SILENT} AS silent FROM room JOIN agent ON agent.id = room.agent)"
+)
+NOW = (
+    "FROM subject CROSS JOIN interval i ON i.subject = subject.id AND i.last = 1 JOIN live ON live.chain = i.chain "
     "WHERE kind = 'check' AND subject.profile = :profile AND subject.row = :row AND i.outcome IS NOT NULL"
 )
 
@@ -26,18 +30,21 @@ def check_across(
     ).fetchone()
     if known is None:
         return None
-    counts = dict(
-        db.execute(
-            f"SELECT CASE WHEN {SILENT} THEN 'silent' ELSE i.outcome END, count(*) {_NOW} GROUP BY 1", values
-        ).fetchall()
-    )
+    counts: dict[str, int] = {}
+    for silent, outcome, number in db.execute(
+        f"{LIVE} SELECT silent, i.outcome, count(*) {NOW} GROUP BY silent, i.outcome", values
+    ):
+        word = "silent" if silent else outcome
+        counts[word] = counts.get(word, 0) + number
     size = max(1, min(size, MOST_PAGE))
     order = " ".join(f"WHEN '{outcome}' THEN {number}" for number, outcome in enumerate(_BAD))
+    # First which of them, from the index alone, then what these few say.
     rows = db.execute(
-        f"SELECT i.id, i.chain, i.subject, i.seq, i.outcome, i.confidence, i.reason, i.where_, i.sentence, subject.name, "
-        f"room.id AS room_id, room.name AS room, room.site, {SILENT} AS silent {_NOW} "
-        f"ORDER BY CASE WHEN {SILENT} THEN 90 ELSE CASE i.outcome {order} ELSE 95 END END, room.name, subject.name "
-        "LIMIT :size OFFSET :skip",
+        f"{LIVE} SELECT i.*, page.name, page.room_id, page.room, page.site, page.silent FROM ("
+        f"SELECT i.id, subject.name, room_id, room, site, silent, "
+        f"CASE WHEN silent THEN 90 ELSE CASE i.outcome {order} ELSE 95 END END AS worst {NOW} "
+        "ORDER BY worst, room, subject.name LIMIT :size OFFSET :skip) page JOIN interval i ON i.id = page.id "
+        "ORDER BY page.worst, page.room, page.name",
         values | {"size": size, "skip": (max(page, 1) - 1) * size},
     ).fetchall()
     total = sum(counts.values())

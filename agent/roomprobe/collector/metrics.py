@@ -6,6 +6,7 @@ How many series that makes, and what to do about it, stands in docs/monitoring.m
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sqlite3
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from roomprobe import __version__
+from roomprobe.collector.across import LIVE
 from roomprobe.collector.prepare import BUCKET_MS
 from roomprobe.collector.queries import FLEET, SILENT, counters
 from roomprobe.model import Frozen
@@ -158,7 +160,7 @@ def _checks(out: list[Family], db: sqlite3.Connection, now: int, only: Sequence[
     _family(out, "probe_success", "gauge", "1: the requirement is met, 0: it is not; none: cannot tell.", [
         (one, _MET[row["outcome"]]) for one, row in zip(labels, found, strict=True) if row["outcome"] in _MET
     ])  # fmt: skip
-    times = _durations(db, now)
+    times = _durations(db, now, only, found[-1]["room_id"]) if found else {}
     _family(out, "probe_duration_seconds", "gauge", "Round-trip time, the mean of the newest five minutes that have one.", [
         (one, times[row["room"], row["name"]]) for one, row in zip(labels, found, strict=True)
         if (row["room"], row["name"]) in times
@@ -170,18 +172,17 @@ def _checks(out: list[Family], db: sqlite3.Connection, now: int, only: Sequence[
 
 
 _SAYS = (
-    "FROM room JOIN agent ON agent.id = room.agent JOIN interval ON interval.chain = agent.chain AND interval.last = 1 "
-    "JOIN subject ON subject.id = interval.subject "
-    f"WHERE kind = :kind AND outcome IS NOT NULL AND NOT {SILENT} "
+    "FROM subject CROSS JOIN interval i ON i.subject = subject.id AND i.last = 1 JOIN live ON live.chain = i.chain "
+    "WHERE kind = :kind AND i.outcome IS NOT NULL AND NOT silent "
     "AND (:only IS NULL OR row IN (SELECT value FROM json_each(:only)))"
 )
 
 
 def _now(db: sqlite3.Connection, now: int, kind: str, only: Sequence[str] = ()) -> list[sqlite3.Row]:
-    """What every room says now that is not silent."""
+    """What every room says now that is not silent, in the order of the rooms' numbers."""
     return db.execute(
-        "SELECT room.name AS room, room.site, profile, row, subject.name, outcome, reason "
-        f"{_SAYS} ORDER BY room.id, subject.id LIMIT :most",
+        f"{LIVE} SELECT room_id, room, site, profile, row, subject.name, outcome, reason "
+        f"{_SAYS} ORDER BY room_id, subject.id LIMIT :most",
         {
             "kind": kind,
             "now": now,
@@ -193,18 +194,21 @@ def _now(db: sqlite3.Connection, now: int, kind: str, only: Sequence[str] = ()) 
 
 def _how_many(db: sqlite3.Connection, now: int, only: Sequence[str]) -> int:
     values = {"kind": "check", "now": now, "only": json.dumps(only) if only else None}
-    return int(db.execute(f"SELECT count(*) {_SAYS}", values).fetchone()[0])
+    return int(db.execute(f"{LIVE} SELECT count(*) {_SAYS}", values).fetchone()[0])
 
 
-def _durations(db: sqlite3.Connection, now: int) -> dict[tuple[str, str], float]:
-    """(room, check) → seconds. Of several buckets the newest comes last and stands."""
+def _durations(db: sqlite3.Connection, now: int, only: Sequence[str], last: int) -> dict[tuple[str, str], float]:
+    """(room, check) → seconds, of these rows and of the rooms up to number `last`."""
     rows = db.execute(
-        "SELECT room.name, series.name, aggregate.sum, aggregate.n FROM room CROSS JOIN agent ON agent.id = room.agent "
+        # SQLite takes the other columns from the row of max: the newest bucket.
+        "SELECT room.name, series.name, aggregate.sum, aggregate.n, max(bucket) FROM room CROSS JOIN agent ON agent.id = room.agent "
         "CROSS JOIN aggregate ON aggregate.agent = agent.id AND bucket >= (:now - 3 * agent.every_ms) / :width "
-        "JOIN series ON series.id = aggregate.series ORDER BY room.id, bucket",
-        {"now": now, "width": BUCKET_MS},
+        "JOIN series ON series.id = aggregate.series WHERE room.id <= :last AND (:only IS NULL OR series IN "
+        "(SELECT series.id FROM subject JOIN series ON series.name = subject.name WHERE kind = 'check' "
+        "AND row IN (SELECT value FROM json_each(:only)))) GROUP BY room.id, series",
+        {"now": now, "width": BUCKET_MS, "only": json.dumps(only) if only else None, "last": last},
     )
-    return {(room, check): round(total / count / 1e6, 6) for room, check, total, count in rows}
+    return {(room, check): round(total / count / 1e6, 6) for room, check, total, count, _ in rows}
 
 
 def _bounded(rows: list[sqlite3.Row], most: int) -> tuple[list[sqlite3.Row], int]:
@@ -229,5 +233,6 @@ def _family(out: list[Family], name: str, kind: str, help: str, samples: Iterabl
     out.append(Family(name=name, kind=kind, help=help, samples=tuple(samples)))
 
 
+@functools.lru_cache(1 << 15)  # a fleet's names, each of them in many lines
 def _label(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from roomprobe.collector.across import LIVE, NOW
 from roomprobe.collector.pages import words
-from roomprobe.collector.queries import SILENT, room_id
+from roomprobe.collector.queries import room_id
 from roomprobe.meets import Meets
 from roomprobe.model import Frozen
 
@@ -70,10 +71,7 @@ def spread(db: sqlite3.Connection, now: int, profile: str, row: str) -> Spread:
     """Is it one room, one site, or everybody?"""
     told: dict[tuple[str, str | None], Meets | None] = {}
     for name, site, silent, outcome, reason in db.execute(
-        f"SELECT room.name, room.site, {SILENT}, i.outcome, i.reason FROM subject "
-        "CROSS JOIN interval i ON i.subject = subject.id AND i.last = 1 JOIN chain ON chain.id = i.chain "
-        "JOIN agent ON agent.chain = chain.id JOIN room ON room.agent = agent.id "
-        "WHERE kind = 'check' AND subject.profile = :profile AND subject.row = :row AND i.outcome IS NOT NULL",
+        f"{LIVE} SELECT room, site, silent, i.outcome, i.reason {NOW} GROUP BY i.chain, i.outcome, i.reason",
         {"now": now, "profile": profile, "row": row},
     ):
         before = told.get((name, site), Meets.LEFT_OUT)
