@@ -70,9 +70,8 @@ def inside(lab: Lab, *argv: str) -> list[str]:
 
 
 def main() -> None:
-    if sys.argv[1:2] in (["spool"], ["link"]):
-        subprocess.run([sys.executable, ROOT / "bench" / f"{sys.argv[1]}.py"], check=True)
-        return
+    if sys.argv[1:2] in (["spool"], ["link"], ["collector"]):
+        os.execv(sys.executable, [sys.executable, str(ROOT / "bench" / f"{sys.argv[1]}.py")])
     missing = [name for name in ("nmap", "traceroute") if shutil.which(name) is None]
     if missing:
         sys.exit(f"scripts/bench compares with {' and '.join(missing)}: apt-get install {' '.join(missing)}")
