@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.fresh.bare import KEPT, Bare, kept_tree, remove
@@ -106,6 +106,21 @@ class Machine:
         """Properties of a unit."""
         said = self.run("systemctl", "show", unit, *(f"--property={name}" for name in names)).stdout
         return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def state(self, unit: str = "roomprobe") -> str:
+        """Its ActiveState."""
+        return self.show(unit, "ActiveState")["ActiveState"]
+
+    def pid(self, unit: str = "roomprobe") -> int:
+        """Its main process; 0 when there is none."""
+        return int(self.show(unit, "MainPID")["MainPID"])
+
+    def until(self, true: Callable[[], object], unit: str = "roomprobe", patience_s: float = 60.0) -> None:
+        """Waits for it; what the unit wrote when it never comes."""
+        end = time.monotonic() + patience_s
+        while not true():
+            assert time.monotonic() < end, self.journal(unit)[-5000:]
+            time.sleep(0.2)
 
     def journal(self, unit: str = "roomprobe") -> str:
         """All that a unit wrote."""

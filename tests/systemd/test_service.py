@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from tests.lab import peers, product
 from tests.lab.network import Lab
+from tests.systemd import denied
 from tests.systemd.machine import PROJECT, Machine, machine
 
 pytestmark = [pytest.mark.lab, pytest.mark.fresh]
@@ -53,21 +54,6 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield made
 
 
-def until(true: Callable[[], object], box: Machine, patience_s: float = 60.0) -> None:
-    end = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < end, box.journal()[-5000:]
-        time.sleep(0.2)
-
-
-def state(box: Machine) -> str:
-    return box.show("roomprobe", "ActiveState")["ActiveState"]
-
-
-def pid(box: Machine) -> int:
-    return int(box.show("roomprobe", "MainPID")["MainPID"])
-
-
 def status(box: Machine) -> dict[str, Any]:
     done = box.run("roomprobe", "status", "--json", check=False)
     found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
@@ -79,12 +65,12 @@ def ran(box: Machine) -> bool:
 
 
 def test_it_starts_with_the_machine_and_is_ready(box: Machine) -> None:
-    until(lambda: state(box) == "active", box)
+    box.until(lambda: box.state() == "active")
     assert box.show("roomprobe", "Type", "User") == {"Type": "notify", "User": "roomprobe"}
 
 
 def test_a_run_happens_and_is_told(box: Machine) -> None:
-    until(lambda: ran(box), box)
+    box.until(lambda: ran(box))
     told = status(box)
     assert {s["id"]: s["state"] for s in told["services"]}["sign-in"] == "full", told
     assert told["spool"]["depth"] >= 1 and told["push"]["url"] == "https://192.0.2.1:8443"
@@ -94,37 +80,37 @@ def test_a_run_happens_and_is_told(box: Machine) -> None:
 
 
 def test_killed_it_comes_back_and_asks_nothing_too_early(box: Machine) -> None:
-    before = pid(box)
+    before = box.pid()
     box.run("kill", "-9", str(before))
-    until(lambda: state(box) == "active" and pid(box) not in (0, before) and ran(box), box)
+    box.until(lambda: box.state() == "active" and box.pid() not in (0, before) and ran(box))
     told = status(box)
     assert {s["id"]: s["state"] for s in told["services"]}["sign-in"] == "full", told
 
 
 def test_a_hang_ends_in_a_restart(box: Machine) -> None:
-    before = pid(box)
+    before = box.pid()
     box.run("kill", "-STOP", str(before))
-    until(lambda: state(box) == "active" and pid(box) not in (0, before), box)
+    box.until(lambda: box.state() == "active" and box.pid() not in (0, before))
     assert "watchdog" in box.run("journalctl", "-u", "roomprobe", "--no-pager").stdout.lower()
-    until(lambda: ran(box), box)
+    box.until(lambda: ran(box))
 
 
 def test_a_bad_configuration_is_refused_at_a_reload(box: Machine) -> None:
-    before = pid(box)
+    before = box.pid()
     box.write("/etc/roomprobe/roomprobe.toml", "[site]\norgg = 1\n")
     box.run("systemctl", "reload", "roomprobe")
-    until(lambda: status(box).get("refused"), box)
+    box.until(lambda: status(box).get("refused"))
     assert "did you mean org?" in status(box)["refused"]
-    assert (state(box), pid(box)) == ("active", before)
+    assert (box.state(), box.pid()) == ("active", before)
     assert "refused" in box.show("roomprobe", "StatusText")["StatusText"]
 
 
 def test_a_good_one_is_taken(box: Machine) -> None:
-    before = pid(box)
+    before = box.pid()
     box.write("/etc/roomprobe/roomprobe.toml", box.good.replace("Boardroom 4", "Boardroom 5"))  # type: ignore[attr-defined]
     box.run("systemctl", "reload", "roomprobe")
-    until(lambda: "refused" in status(box) and status(box)["refused"] is None, box)
-    assert (state(box), pid(box)) == ("active", before)
+    box.until(lambda: "refused" in status(box) and status(box)["refused"] is None)
+    assert (box.state(), box.pid()) == ("active", before)
 
 
 def test_it_weighs_little_with_every_profile_and_a_collector(box: Machine) -> None:
@@ -132,8 +118,8 @@ def test_it_weighs_little_with_every_profile_and_a_collector(box: Machine) -> No
     box.write("/etc/roomprobe/roomprobe.toml", every)
     before = status(box)["runs"].get("full completed", 0)
     box.run("systemctl", "reload", "roomprobe")
-    until(lambda: status(box)["runs"].get("full completed", 0) >= before + 3, box)
-    resident = re.search(r"VmRSS:\s+(\d+) kB", box.run("cat", f"/proc/{pid(box)}/status").stdout)
+    box.until(lambda: status(box)["runs"].get("full completed", 0) >= before + 3)
+    resident = re.search(r"VmRSS:\s+(\d+) kB", box.run("cat", f"/proc/{box.pid()}/status").stdout)
     assert resident is not None
     print(f"\nresident {int(resident[1]) / 1024:.1f} MiB")
     assert int(resident[1]) <= 56 << 10
@@ -163,7 +149,7 @@ def test_a_run_is_in_the_collector(box: Machine) -> None:
             said = box.run("roomprobe", "enrol", link).stdout
             assert "Boardroom 5" in said
             box.run("systemctl", "restart", "roomprobe")
-            until(lambda: (status(box).get("push") or {}).get("delivered"), box)
+            box.until(lambda: (status(box).get("push") or {}).get("delivered"))
             told = status(box)
             assert told["push"]["status"] in ("idle", "sending") and told["push"]["sentence"] is None
         finally:
@@ -174,70 +160,18 @@ def test_a_run_is_in_the_collector(box: Machine) -> None:
 def test_no_token_stands_in_the_journal_or_the_environment(box: Machine) -> None:
     said = box.run("journalctl", "--no-pager", "-o", "verbose").stdout
     said += box.run("systemctl", "show", "roomprobe").stdout
-    said += box.run("cat", f"/proc/{pid(box)}/environ", f"/proc/{pid(box)}/cmdline").stdout
+    said += box.run("cat", f"/proc/{box.pid()}/environ", f"/proc/{box.pid()}/cmdline").stdout
     enrolled = (box.tree / "etc/roomprobe/collector.token").read_text().strip()
     assert "roomprobe" in said and enrolled != TOKEN and len(enrolled) >= 20
     assert TOKEN not in said and enrolled not in said
 
 
-DENIED = """
-import os, socket, ctypes, mmap, pathlib
-def tried(what, call):
-    try:
-        call()
-    except (OSError, PermissionError) as error:
-        print(what, "denied")
-    else:
-        print(what, "ALLOWED")
-tried("write-etc", lambda: open("/etc/roomprobe/x", "w"))
-tried("write-usr", lambda: open("/usr/x", "w"))
-tried("read-shadow", lambda: open("/etc/shadow").read())
-tried("home", lambda: os.listdir("/root"))
-tried("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-tried("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
-tried("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
-tried("settime", lambda: __import__("time").clock_settime(0, 0))
-tried("exec-memory", lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC))
-libc = ctypes.CDLL(None, use_errno=True)
-def call(name, *args):
-    if getattr(libc, name)(*args) != 0:
-        raise OSError(ctypes.get_errno(), name)
-tried("namespace", lambda: call("unshare", 0x10000000))
-tried("mount", lambda: call("mount", b"none", b"/tmp", b"tmpfs", 0, None))
-tried("setuid", lambda: os.setuid(0))
-tried("device", lambda: open("/dev/mem", "rb"))
-tried("sysctl", lambda: open("/proc/sys/net/ipv4/ip_forward", "w"))
-print("others", [p for p in os.listdir("/proc") if p.isdigit() and pathlib.Path(f"/proc/{p}").stat().st_uid not in (os.getuid(),)])
-open(os.environ["STATE_DIRECTORY"] + "/x", "w").close()
-os.unlink(os.environ["STATE_DIRECTORY"] + "/x")
-print("state ok")
-from roomprobe import synced
-print("clock", synced._kernel(), synced.clock())
-print("token ok" if open(os.environ["CREDENTIALS_DIRECTORY"] + "/collector-token").read().strip() else "token missing")
-"""
-
-
 def test_the_sandbox_denies(box: Machine) -> None:
-    """The shipped unit with another program in the place of ours, and only that."""
-    box.write("/opt/roomprobe/denied.py", DENIED)
-    unit = (box.tree / "etc/systemd/system/roomprobe.service").read_text()
-    for line in ("Type=notify", "WatchdogSec=60", "Restart=always"):
-        assert line in unit
-        unit = unit.replace(line, "Type=oneshot" if line == "Type=notify" else "")
-    program = "/opt/roomprobe/venv/bin/roomprobe run"
-    unit = unit.replace(program, "/opt/roomprobe/venv/bin/python /opt/roomprobe/denied.py")
-    # State of its own: the daemon goes on beside it.
-    for name in ("StateDirectory", "RuntimeDirectory"):
-        unit = unit.replace(f"{name}=roomprobe\n", f"{name}=roomprobe-denied\n")
-    box.write("/etc/systemd/system/denied.service", unit)
     # systemd-timesyncd sets no clock in a container, so what it would leave there is put there.
     box.run("mkdir", "-p", "/run/systemd/timesync")
     box.run("touch", "/run/systemd/timesync/synchronized")
-    box.run("systemctl", "daemon-reload")
-    box.run("systemctl", "start", "denied", check=False)
-    said = box.journal("denied")
-    assert "ALLOWED" not in said and said.count(" denied\n") == 14, said
-    assert "others []" in said and "state ok" in said and "token ok" in said and "clock None True" in said, said
+    said = denied.tried(box, "roomprobe")
+    assert "token ok" in said and "clock None True" in said, said
 
 
 def test_it_stops_within_two_seconds(box: Machine) -> None:
@@ -252,10 +186,10 @@ def test_it_is_installed_twice_and_taken_off(box: Machine) -> None:
     kept = Path("etc/roomprobe/roomprobe.toml")
     before = (box.tree / kept).read_text()
     box.run(f"{PROJECT}/scripts/install", "--agent", timeout_s=300)
-    until(lambda: state(box) == "active", box)
+    box.until(lambda: box.state() == "active")
     assert (box.tree / kept).read_text() == before
     box.run(f"{PROJECT}/scripts/uninstall")
-    assert state(box) == "inactive" and not (box.tree / "opt/roomprobe").exists()
+    assert box.state() == "inactive" and not (box.tree / "opt/roomprobe").exists()
     assert (box.tree / kept).exists() and (box.tree / "var/lib/roomprobe/spool").is_dir()
     assert not os.path.lexists(box.tree / "usr/local/bin/roomprobe")
     box.run(f"{PROJECT}/scripts/uninstall", "--purge")

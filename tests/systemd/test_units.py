@@ -63,9 +63,14 @@ def test_what_a_service_needs(unit: str) -> None:
     assert not any("time-sync" in value for key, value in found if key in ("After", "Wants", "Requires"))
 
 
-def test_the_agent_may_use_four_families_and_its_token_comes_as_a_credential() -> None:
+@pytest.mark.parametrize("unit", UNITS)
+def test_four_families_may_be_used(unit: str) -> None:
+    families = dict(settings(unit))["RestrictAddressFamilies"]
+    assert set(families.split()) == {"AF_NETLINK", "AF_INET", "AF_INET6", "AF_UNIX"}
+
+
+def test_the_agents_token_comes_as_a_credential() -> None:
     found = dict(settings("roomprobe"))
-    assert set(found["RestrictAddressFamilies"].split()) == {"AF_NETLINK", "AF_INET", "AF_INET6", "AF_UNIX"}
     assert found["LoadCredential"] == "collector-token:/etc/roomprobe/collector.token"
 
 
