@@ -71,11 +71,11 @@ class Box(Frozen, frozen=True, kw_only=True):
     reader: str
 
 
-def enrolled(state: Path) -> Box:
+def enrolled(state: Path, at: int = LONG_AGO) -> Box:
     """A box, enrolled long ago straight into the store of a collector that does not run."""
 
     def job(db: sqlite3.Connection) -> tuple[people.Enrolled, str]:
-        made = people.enrol(db, LONG_AGO, people.mint(db, LONG_AGO, ROOM, minutes=60), "box")
+        made = people.enrol(db, at, people.mint(db, at, ROOM, minutes=60), "box")
         return made, people.api_token(db, LONG_AGO, "tests")[1]
 
     made, reader = command._write(state, job)
