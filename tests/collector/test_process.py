@@ -27,6 +27,7 @@ from roomprobe.config import ConfigError
 from roomprobe.wire import reply, upload
 from roomprobe.wire.upload import Record
 from tests.collector.making import full, same
+from tests.disks import disk, stuff
 from tests.ports import free_port
 
 AGENT = Path(__file__).resolve().parents[2] / "agent"
@@ -278,13 +279,15 @@ def test_mistakes_are_config_errors_for_the_command_line() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True)
-    if done.returncode != 0:
-        pytest.skip("a small disk needs root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with disk(tmp_path / "disk", 2) as place:
+        yield place
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("leave", [0, 65536, 200_000])
+def test_a_first_start_on_a_full_disk_is_one_sentence(small_disk: Path, leave: int) -> None:
+    stuff(small_disk, leave)
+    assert "store" in one_sentence(run("--state", str(small_disk)))
 
 
 @pytest.mark.lab

@@ -1,4 +1,5 @@
-"""An agent without its probes: a spool and the push in a process of its own, appending as it can; "drain": only until all has arrived.
+"""An agent without its probes: a spool and the push in a process of its own, appending as it can (runs of a size, if told);
+"drain": only until all has arrived.
 
 Each line on stdout says what has surely happened: A <seq> <run id>, once the append has returned.
 """
@@ -17,7 +18,7 @@ from tests.spool.helpers import run
 
 
 async def main() -> None:
-    state, url, token_file, agent, mode, seed = sys.argv[1:]
+    state, url, token_file, agent, mode, seed, *size = sys.argv[1:]
     chance = random.Random(int(seed))
     spool = Spool(Path(state), agent)
     await spool.open()
@@ -27,7 +28,7 @@ async def main() -> None:
     number = 0
     while mode == "busy":
         number += 1
-        made = run(number, outcome=chance.choice([None, None, "fault"]))
+        made = run(number, outcome=chance.choice([None, None, "fault"]), size=int(size[0]) if size else 0)
         position = await spool.append(made)
         print("A", position.seq, made["run"]["id"], flush=True)
         await asyncio.sleep(chance.choice([0, 0, 0.005]))

@@ -55,6 +55,19 @@ async def collector(
         yield made, found[0].decode()
 
 
+async def lines(of: asyncio.subprocess.Process, kept: dict[int, str]) -> str:
+    """Reads what an agent says until it ends; its last line."""
+    assert of.stdout is not None
+    last = ""
+    while (line := (await of.stdout.readline()).decode()).endswith("\n"):
+        last = line.strip()
+        if last.startswith("A "):
+            _, seq, run_id = last.split()
+            assert int(seq) not in kept
+            kept[int(seq)] = run_id
+    return last
+
+
 def link(state: Path) -> str:
     arguments = [sys.executable, "-m", "roomprobe.collector", "enrol", "--room", ROOM, "--state", str(state)]
     done = subprocess.run(arguments, env=ENV, capture_output=True, text=True, check=True, timeout=60)

@@ -19,23 +19,10 @@ import pytest
 from roomprobe import config, enrol
 from roomprobe.sinks.push import Push, Target
 from roomprobe.spool import Spool
-from tests.sinks.running import child, collector, link
+from tests.sinks.running import child, collector, lines, link
 from tests.spool.helpers import run
 
 KILLS = int(os.environ.get("ROOMPROBE_KILLS", "10"))
-
-
-async def lines(of: asyncio.subprocess.Process, kept: dict[int, str]) -> str:
-    """Reads what an agent says until it ends; its last line."""
-    assert of.stdout is not None
-    last = ""
-    while (line := (await of.stdout.readline()).decode()).endswith("\n"):
-        last = line.strip()
-        if last.startswith("A "):
-            _, seq, run_id = last.split()
-            assert int(seq) not in kept
-            kept[int(seq)] = run_id
-    return last
 
 
 async def test_what_a_long_outage_and_a_broken_spool_cost_is_counted(

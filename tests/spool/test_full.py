@@ -14,6 +14,7 @@ import pytest
 from roomprobe.spool.disk import RESERVE_BYTES
 from roomprobe.spool.store import NotKept, Store
 from roomprobe.wire.upload import Full, Same
+from tests.disks import disk, stuff
 from tests.spool.helpers import drained, everything, losses, records, run, runs, store
 
 
@@ -142,25 +143,8 @@ def test_when_the_whole_run_was_dropped_the_next_one_is_whole(tmp_path: Path) ->
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs", place], check=True)
-    try:
+    with disk(tmp_path / "disk", 12) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def stuff(disk: Path, leave: int = 0) -> Path:
-    """A file that takes all of the disk but `leave` bytes."""
-    file = disk / "stuffing"
-    free = os.statvfs(disk)
-    number = os.open(file, os.O_RDWR | os.O_CREAT)
-    os.posix_fallocate(number, 0, free.f_bavail * free.f_frsize - leave)
-    os.close(number)
-    return file
 
 
 @pytest.mark.lab

@@ -22,7 +22,7 @@ FILE = "first-password"
 
 async def password(collector: Collector, *, terminal: bool) -> str | None:
     """Sets one when there is none yet; what is to be said of it, else None. ConfigError when its file cannot be written."""
-    if await collector.write(_is_set):
+    if await collector.write(is_set):
         return None
     made = tokens.password()
     stretched = await asyncio.to_thread(tokens.stretch, made)
@@ -43,5 +43,6 @@ def forget(state: Path) -> None:
     (state / FILE).unlink(missing_ok=True)
 
 
-def _is_set(db: sqlite3.Connection) -> bool:
+def is_set(db: sqlite3.Connection) -> bool:
+    """Whether there is a password: false before the first start."""
     return db.execute("SELECT 1 FROM user").fetchone() is not None

@@ -34,6 +34,7 @@ from roomprobe.collector.retention import Keep
 from roomprobe.config import ConfigError
 from roomprobe.daemon.notify import Notifier
 from roomprobe.model import Frozen
+from roomprobe.text import escape
 
 BEAT_S = 5.0
 TIDY_S = 60.0
@@ -174,8 +175,16 @@ def _url(serve: Serve, port: int, *, secure: bool) -> str:
 
 async def _hello(collector: Collector, url: str, pin: str, say: Callable[[str], None]) -> None:
     """Says where the dashboard is, and at the first start where the password that opens it is."""
-    await collector.write(_meta, url=url, pin=pin)
-    password = await first.password(collector, terminal=sys.stdout.isatty())
+    password = None
+    try:
+        await collector.write(_meta, url=url, pin=pin)
+        password = await first.password(collector, terminal=sys.stdout.isatty())
+    except Refusal as refusal:  # a full disk, say: what is there can be read, and boxes are told to wait
+        if not await collector.reader.ask(first.is_set):
+            raise ConfigError(
+                f"The store in {escape(str(collector.settings.state))} cannot be begun. {refusal}"
+            ) from None
+        logging.getLogger("roomprobe").warning(str(refusal))
     say(f"roomprobe collector: {url}")
     if password is not None:
         say(password)
