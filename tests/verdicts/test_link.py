@@ -290,7 +290,19 @@ MEASURED = [
         Reason.LOSS,
         "packets are lost",
     ),
-    ({"blocks": Blocks(size=4096)}, Outcome.UNANSWERED, Reason.LOSS, "got no answer in time"),
+    ({"blocks": Blocks(size=4096)}, Outcome.UNANSWERED, Reason.LOSS, "got no right answer in time"),
+    (
+        {"hold": Hold(asked_s=60, after_s=20, end="reset", again="refused")},
+        Outcome.UNANSWERED,
+        Reason.RESET,
+        "refused or ended since",
+    ),
+    (
+        {"hold": Hold(asked_s=60, after_s=20, end="silent", again="silent")},
+        Outcome.UNANSWERED,
+        Reason.SILENCE,
+        "answers on no new connection",
+    ),
     (
         {"hold": Hold(asked_s=60, after_s=61, end="silent", again="same", far_side="open")},
         Outcome.FILTERED,
@@ -355,6 +367,22 @@ def test_an_answer_that_is_not_a_codecs_is_never_fine_and_never_blocked(row, mor
     result = judged(all_ports(real) | {row: seen(row, **more)}, link(THERE))[row]
     assert told(result)[:2] == (Outcome.UNANSWERED, reason), result.verdict.sentence
     assert result.verdict.confidence is Confidence.NONE
+
+
+CUT = Api(documented=False, problem="unfinished")
+PIECES = [
+    ("I2", {"stage": "answered"}, "begins to answer in TLS, but the handshake did not come to an end"),
+    ("I2", {"stage": "answered", "closed": "closed"}, "begins to answer in TLS, but the handshake was closed"),
+    ("I5", {"http_status": 200, "api": CUT}, "the rest did not come in time"),
+    ("I5", {"http_status": 200, "api": CUT, "closed": "reset"}, "was reset before the rest of it"),
+    ("I1", {"closed": "closed", "named_emulator": True}, "is closed before the exchange is over"),
+]
+
+
+@pytest.mark.parametrize(("row", "more", "words"), PIECES)
+def test_an_answer_in_pieces_is_told_as_one(row: str, more: dict[str, Any], words: str) -> None:
+    result = judged(all_ports(real) | {row: seen(row, **more)}, None)[row]
+    assert result.verdict.outcome is Outcome.UNANSWERED and words in result.verdict.sentence, result.verdict.sentence
 
 
 def test_a_held_real_codec_that_ends_the_connection_is_not_called_a_fault_of_the_network() -> None:

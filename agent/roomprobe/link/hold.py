@@ -32,12 +32,19 @@ def emulated(what: str, hold: Hold) -> Verdict:
             f"Cannot tell: {what} was open, but the codec side restarted {hold.after_s:.0f} s into the hold. Run it again.",
             Where.FAR_END,
         )
-    if hold.again in ("refused", "silent"):
+    if hold.again == "refused":
         return untold(
             Outcome.UNANSWERED,
-            Reason.SILENCE if hold.again == "silent" else Reason.RESET,
-            f"{what} was open and was lost {hold.after_s:.0f} s into the hold, and the codec side takes no new connection since: "
-            "it was switched off or its program ended, or the link broke.",
+            Reason.RESET,
+            f"Cannot tell: {what} was open and was lost {hold.after_s:.0f} s into the hold, and new connections are refused or ended "
+            "since: the codec side's program ended, or something between ends them.",
+        )
+    if hold.again == "silent":
+        return untold(
+            Outcome.UNANSWERED,
+            Reason.SILENCE,
+            f"Cannot tell: {what} was open and was lost {hold.after_s:.0f} s into the hold, and the codec side answers on no new "
+            "connection since: it was switched off, its program hangs, or the link broke.",
         )
     if hold.far_side == "open" and hold.end in ("silent", "reset"):
         how = "silently dropped" if hold.end == "silent" else "reset"

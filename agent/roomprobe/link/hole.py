@@ -31,7 +31,7 @@ def settled(result: Result, others: Sequence[Result]) -> Verdict:
     if not any(b.sure for b in found):
         lost = (
             f"Cannot tell: {what} connects, but a large block was stuck, and when it was looked for again no packet size was stuck "
-            "each time: packets are lost on this link."
+            "each time: packets are lost on this link, or the codec side no longer answers."
         )
         return words.cannot_tell(result.verdict, Reason.LOSS, Where.UNKNOWN, lost)
     up = next((b.largest_up for b in found if b.largest_up is not None), None)

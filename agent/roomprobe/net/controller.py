@@ -215,11 +215,12 @@ class _Port:
 
     async def _hold_emulator(self, met: emulator.Exchange, hold_s: float) -> Hold:
         started = time.monotonic()
-        if not await met.hold(hold_s):
-            return Hold(asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end="unproven")
-        idle, token = await met.idle(started + hold_s), secrets.token_hex(8)
-        if idle == "noise" or (idle == "silent" and await met.ping(token)):
-            end: Literal["alive", "unproven"] = "unproven" if idle == "noise" else "alive"
+        answered, token = await met.hold(hold_s), secrets.token_hex(8)
+        if answered:
+            idle = await met.idle(started + hold_s)
+            answered = await met.ping(token) if idle == "silent" else None if idle == "noise" else False
+        if answered is not False:
+            end: Literal["alive", "unproven"] = "alive" if answered else "unproven"
             return Hold(asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end=end)
         lost, asked = self._lost(hold_s, started), time.monotonic()
         again, far_side = await emulator.after_loss(met, self.check, self.net, tls=self.tls is not None)
@@ -227,6 +228,10 @@ class _Port:
             return Hold(
                 asked_s=hold_s, after_s=round(time.monotonic() - started, 3), end="alive"
             )  # an outage, and it is over
+        if lost.end == "silent" and not self.stream.unacknowledged():
+            lost = msgspec.structs.replace(
+                lost, end="unproven"
+            )  # the far kernel has our question, its program is silent
         return msgspec.structs.replace(lost, again=again, far_side=far_side)
 
     async def _hold_silently(self, hold_s: float) -> Hold:

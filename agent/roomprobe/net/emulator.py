@@ -12,7 +12,7 @@ import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from roomprobe.link.evidence import Blocks, Emulator
 from roomprobe.model import Check
@@ -40,11 +40,13 @@ class Exchange:
     lines: Lines
     emulator: Emulator
 
-    async def ping(self, token: str = "") -> bool:
-        """One round trip."""
+    async def ping(self, token: str = "") -> bool | None:
+        """One round trip; False: nothing came back, None: something else did."""
         token = token or secrets.token_hex(8)
         line = await self.ask(asking.ping(token))
-        return line is not None and asking.parse_pong(line, token)
+        if line is None:
+            return None if self.lines.kept else False
+        return True if asking.parse_pong(line, token) else None
 
     async def ask(self, request: bytes) -> bytes | None:
         """The one line that answers a request."""
@@ -57,16 +59,18 @@ class Exchange:
         """Whether a block of `size` bytes gets there: None when the answer was no answer to that, or the far end went."""
         line = await self.ask(asking.sink(size))
         if line is None:
-            return None if self.lines.over else False
+            return None if self.lines.over or self.lines.kept else False
         return True if asking.parse_sunk(line, size) else None
 
     async def down(self, size: int) -> bool | None:
-        """Whether a block of `size` bytes gets here; None as for `up`."""
+        """Whether a block of `size` bytes gets here; None as for `up`, and when it began to come."""
         line = await self.ask(asking.source(size))
-        if line is not None and not asking.parse_data(line, size):
+        if line is None:
+            return None if self.lines.over or self.lines.kept else False
+        if not asking.parse_data(line, size):
             return None
-        whole = line is not None and await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S) is not None
-        return True if whole else None if self.lines.over else False
+        rest = await self.lines.exactly(size - len(line), time.monotonic() + ANSWER_S)
+        return True if rest is not None else None  # a hole swallows the first packet as well
 
     async def idle(self, until: float) -> Literal["silent", "ended", "noise"]:
         """What comes of a connection on which nothing should come until then."""
@@ -80,11 +84,21 @@ class Exchange:
         line = await self.lines.line(exchange.MOST_LINE, until)
         return line is not None and asking.parse_pong(line, token)
 
-    async def hold(self, seconds: float) -> bool:
-        """Tells the far end that nothing will come for so long."""
+    async def hold(self, seconds: float) -> bool | None:
+        """Tells the far end that nothing will come for so long; False and None as for `ping`."""
         whole = max(1, math.ceil(seconds))
         line = await self.ask(asking.hold(whole))
-        return line is not None and asking.parse_held(line, whole)
+        if line is None:
+            return None if self.lines.kept else False
+        return True if asking.parse_held(line, whole) else None
+
+
+class Another(NamedTuple):
+    """One more connection to the emulator, introduced if `met`; `refused`: it was refused, or ended before that."""
+
+    met: Exchange | None = None
+    stream: Stream | None = None
+    refused: bool = False
 
 
 async def meet(lines: Lines) -> Exchange | None:
@@ -146,29 +160,30 @@ async def measure(met: Exchange, check: Check, net: Net, seek: Callable[[], bool
 
 
 async def _anew(check: Check, net: Net, size: int) -> bool | None:
-    async with another(check, net, tls=check.params["ask"] == ["tls"]) as (met, _):
-        return None if met is None else await met.down(size)
+    async with another(check, net, tls=check.params["ask"] == ["tls"]) as one:
+        return None if one.met is None else await one.met.down(size)
 
 
 @contextlib.asynccontextmanager
-async def another(check: Check, net: Net, *, tls: bool) -> AsyncIterator[tuple[Exchange | None, Stream | None]]:
-    """One more connection to the same emulator and port, introduced; None and None when it does not come about."""
+async def another(check: Check, net: Net, *, tls: bool) -> AsyncIterator[Another]:
+    """One more connection to the same emulator and port."""
     address = check.address or ""
     interface = None if "%" in address else net.interface
-    _, stream = await connect(
+    made, stream = await connect(
         address, check.port or 0, deadline_s=CONNECT_AGAIN_S, bucket=net.bucket, interface=interface
     )
     if stream is None:
-        yield None, None
+        yield Another(refused=made.result == "refused")
         return
     try:
         channel: Stream | Conversation = stream
         if tls:
             channel = Conversation(stream, context(()), None)
             if not await channel.handshake(time.monotonic() + ANSWER_S):
-                yield None, stream
+                yield Another(stream=stream, refused=stream.ended is not None)
                 return
-        yield await meet(Lines(channel)), stream
+        met = await meet(Lines(channel))
+        yield Another(met=met, stream=stream, refused=met is None and stream.ended is not None)
     finally:
         stream.close()
 
@@ -191,9 +206,10 @@ async def after_loss(
 async def _once_more(
     met: Exchange, check: Check, net: Net, *, tls: bool
 ) -> tuple[Again, Literal["open", "closed", "unknown"] | None]:
-    async with another(check, net, tls=tls) as (now, stream):
+    async with another(check, net, tls=tls) as one:
+        now = one.met
         if now is None:
-            return "silent" if stream is None or not stream.ended else "refused", None
+            return "refused" if one.refused else "silent", None
         if now.emulator.instance != met.emulator.instance:
             return "restarted", None
         number = met.emulator.connection

@@ -1,7 +1,8 @@
 """Which packet sizes get through to the emulator and back, once a large block was stuck: searched, and then confirmed.
 
 A block that is stuck once may have been lost. So the size that passes and the next one are asked again, each time on a connection of
-its own: a hole swallows the one every time and lets the other through, chance does not.
+its own: a hole swallows the one every time and lets the other through, chance does not. A far end that answers no block at all, be it
+ever so small, says nothing of sizes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ LEAST_PACKET = 1280  # RFC 8200 5: every IPv6 link carries it
 MOST_PACKET = 9216  # beyond that no Ethernet goes
 COARSE, FINE = 20, 1
 CONFIRM = 3
+SMALL = 256  # a block that the least packet has room for
 MOST_HEADERS = 120  # IPv6 40, TCP 60, and some room
 
 Way = Callable[[Exchange, int], Awaitable[bool | None]]
@@ -39,7 +41,7 @@ async def largest(check: Check, net: Net, way: Way, *, wanted: bool) -> Largest:
     size: int | None = None
     whole = 0
     for step in (COARSE, FINE):
-        async with another(check, net, tls=False) as (met, stream):
+        async with another(check, net, tls=False) as (met, stream, _):
             if met is None or stream is None:
                 return Largest(size=size)
             timing = stream.timing()
@@ -49,6 +51,8 @@ async def largest(check: Check, net: Net, way: Way, *, wanted: bool) -> Largest:
             )  # IPv6, TCP and its options, as the kernel counts them
             if headers > MOST_HEADERS:
                 return Largest()  # something on the way clamps segments, so a block's size says nothing of the packet's
+            if size is None and not await way(met, SMALL):
+                return Largest()
             for packet in range(LEAST_PACKET if size is None else size + FINE, whole + 1, step):
                 passed = await way(met, packet - headers)
                 if passed is None:
@@ -64,7 +68,7 @@ async def largest(check: Check, net: Net, way: Way, *, wanted: bool) -> Largest:
 
 async def _again(check: Check, net: Net, way: Way, size: int | None, headers: int) -> bool:
     """Whether the size passes once more and the next one is stuck once more."""
-    async with another(check, net, tls=False) as (met, _):
-        if met is None or (size is not None and not await way(met, size - headers)):
+    async with another(check, net, tls=False) as (met, _, _):
+        if met is None or not await way(met, SMALL if size is None else size - headers):
             return False
         return await way(met, (LEAST_PACKET if size is None else size + FINE) - headers) is False

@@ -94,6 +94,10 @@ class Stream:
         """Seconds since the kernel last got an acknowledgement from the far end, keep-alives counted."""
         return _u32(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 56) / 1000
 
+    def unacknowledged(self) -> int:
+        """How many packets of ours the far end's kernel has not acknowledged."""
+        return _u32(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 24)
+
     async def finish(self, until: float) -> None:
         """Ends the connection in good order: FIN, and what still comes is read until the far end's own, or until `until`."""
         with contextlib.suppress(OSError):

@@ -89,11 +89,13 @@ def _emulated(what: str, evidence: ControllerEvidence) -> Verdict:
     blocks, held = evidence.blocks, evidence.hold
     if blocks is not None and (blocks.up is False or blocks.down is False):
         return hole.stuck(what, blocks)
+    if evidence.closed and held is None:
+        return _busy(what, evidence)
     if blocks is None or not blocks.up or not blocks.down:
         return untold(
             Outcome.UNANSWERED,
             Reason.LOSS,
-            f"Cannot tell: {what} connects to the emulated codec, but what was asked afterwards got no answer in time.",
+            f"Cannot tell: {what} connects to the emulated codec, but what was asked afterwards got no right answer in time.",
         )
     if held is not None and held.end == "stopped":
         return Verdict(
@@ -124,10 +126,15 @@ def _api(what: str, evidence: ControllerEvidence) -> Verdict:
             sentence=f"{what} is open: the codec's control API answered.",
         )
     if evidence.api is not None and evidence.api.problem == "unfinished":
+        how = (
+            f"the connection was {evidence.closed} before the rest of it"
+            if evidence.closed
+            else "the rest did not come in time"
+        )
         return untold(
             Outcome.UNANSWERED,
             Reason.LOSS,
-            f"Cannot tell: {what} is answered with HTTP {evidence.http_status}, but the rest of the answer did not come in time.",
+            f"Cannot tell: {what} is answered with HTTP {evidence.http_status}, but {how}.",
         )
     if evidence.http_status is not None:
         server = f' from "{escape(evidence.server, 60)}"' if evidence.server else ""
@@ -160,6 +167,11 @@ def _tls(what: str, check: Check, evidence: ControllerEvidence, facts: Facts) ->
             f"Cannot tell: {what} is answered, but not in TLS as a 5141's web page would.",
         )
     if evidence.certificate is None and evidence.alert is None:
+        if evidence.stage == "answered":
+            how = f"the handshake was {evidence.closed}" if evidence.closed else "the handshake did not come to an end"
+            return untold(
+                Outcome.UNANSWERED, Reason.HANDSHAKE_ONLY, f"Cannot tell: {what} begins to answer in TLS, but {how}."
+            )
         if evidence.closed:
             return _busy(what, evidence)
         return untold(
@@ -203,8 +215,8 @@ def _busy(what: str, evidence: ControllerEvidence) -> Verdict:
         return untold(
             Outcome.UNANSWERED,
             Reason.CODEC_RESTARTED,
-            f"Cannot tell: {what} connects and is {evidence.closed} before the exchange: the roomprobe that plays the codec restarted, or "
-            "something between ended it. Run it again.",
+            f"Cannot tell: {what} connects and is {evidence.closed} before the exchange is over: the roomprobe that plays the codec "
+            "restarted, or something between ended it. Run it again.",
         )
     return untold(
         Outcome.UNANSWERED,
