@@ -148,3 +148,4 @@ class Reason(StrEnum):
     MTU_BLACK_HOLE = "mtu-black-hole"
     IDLE_TIMEOUT = "idle-timeout"
     NEIGHBOUR_ANSWERS = "neighbour-answers"
+    ADDRESS_TWICE = "address-twice"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from .fault import Fault
 from .fault import ports_of as _ports
 from .faults_link import (
+    address_twice,
     bridge_port_drop,
     client_isolation,
     codec_off,
@@ -268,6 +269,7 @@ NAMED: dict[str, Callable[..., Fault]] = {
         stray_ra,
         codec_prohibited,
         idle_timeout,
+        address_twice,
         codec_off,
         codec_rebooted,
     )

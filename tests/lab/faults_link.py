@@ -169,6 +169,12 @@ def codec_off(lab: Lab, *, how: str = "down", ns: str = "codec") -> Fault:
     return fault.forget_neighbours()
 
 
+def address_twice(lab: Lab, ns: str = "codec2") -> Fault:
+    """Another host on the bridge has the codec's link-local address too, as after a copied configuration."""
+    address = f"{lab.link_local('codec')}/64 dev eth0"
+    return Fault(lab).ip(ns, [f"-6 addr add {address} nodad"], [f"-6 addr del {address}"]).forget_neighbours()
+
+
 def codec_rebooted(lab: Lab, role: str = "codec", *, away: float = 0.0) -> Fault:
     """The codec's server is killed and starts again; with `away` its cable is dead for so many seconds meanwhile.
 

@@ -384,6 +384,14 @@ def test_the_codec_is_off(link: Lab, how: str) -> None:
         assert ask(link, to=address) == ["open"] * 5
 
 
+def test_two_hosts_have_the_codecs_address(bridge: Lab) -> None:
+    address = f"{bridge.link_local('codec')}/64"
+    with faults.address_twice(bridge, "controller"):
+        for ns in ("codec", "controller"):
+            assert address in bridge.exec(ns, *"ip -6 addr show dev eth0".split())
+    assert address not in bridge.exec("controller", *"ip -6 addr show dev eth0".split())
+
+
 def test_the_codec_starts_again(link: Lab) -> None:
     pid = link.running["codec"].pid
     with held(link) as connection:

@@ -197,6 +197,23 @@ def test_the_codec_restarts_during_the_hold(lab: Lab) -> None:
     assert "restarted" in found["sentence"] and run.returncode == 3
 
 
+@pytest.mark.parametrize("kind", ["emulator", "real", "both", "none"])
+def test_two_devices_with_the_codecs_address_are_not_called_a_firewall(lab: Lab, kind: str) -> None:
+    if kind in ("real", "none"):
+        lab.stop("codec")
+    if kind == "real":
+        peers.one_controller(lab, limit="none")
+    if kind == "both":
+        peers.codec(lab, "codec2")
+    faults.address_twice(lab)
+    run = link(lab)
+    found = touch(run, "unknown", reason="address-twice", where="lan")
+    assert "more than one device on this network has the address" in found["sentence"]
+    every(run, outcome="unanswered", reason="address-twice")
+    assert len(row(run, "I1")["evidence"]["macs"]) == 2 and run.returncode == 3
+    lab.stop("codec")
+
+
 def test_the_right_codec_at_the_wrong_interface(lab: Lab) -> None:
     wrong = near(lab).replace("%eth0", "%eth1")
     found = touch(link(lab, codec=wrong), "unknown", where="this-box")

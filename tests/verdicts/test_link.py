@@ -611,6 +611,17 @@ def test_loss_is_not_taken_for_a_port_filter() -> None:
     assert told(settled(evidence, link(THERE))["I3"])[:2] == (Outcome.UNANSWERED, Reason.LOSS)
 
 
+def test_an_address_that_two_devices_have_is_told_and_nothing_else() -> None:
+    macs = ("02:00:00:00:00:20", "02:00:00:00:00:21")
+    evidence = all_ports(lambda row: emulated(row, emulator=LISTENING, macs=macs)) | {"I1": seen("I1", REFUSED)}
+    results = settled(evidence, link(THERE))
+    assert {told(r) for r in results.values()} == {(Outcome.UNANSWERED, Reason.ADDRESS_TWICE, Where.LAN)}
+    assert all(mac in results["I1"].verdict.sentence for mac in macs)
+    assert results["I1"].verdict.confidence is Confidence.NONE and results["I1"].verdict.hop is None
+    once = settled(all_ports(lambda row: emulated(row, macs=macs[:1])), link(THERE))
+    assert {r.verdict.outcome for r in once.values()} == {Outcome.OPEN}
+
+
 def test_a_device_that_refuses_the_control_api_is_no_codec() -> None:
     nas = device(1, 443, 5000, 5152, refused=(69, 23456))
     found = candidates.choose([nas, device(2, 443, 5000)], 23456, ())

@@ -80,7 +80,7 @@ def _own_side(what: str, first: Verdict, link: LinkEvidence) -> Verdict | None:
             reason=Reason.ADDRESS_UNUSABLE,
             where=Where.THIS_BOX,
             hop=None,
-            sentence=f"Cannot tell: {escape(link.address, 60)} is this box's own address, and nothing listens on {what} here; the codec is "
+            sentence=f"Cannot tell: {escape(link.address, 60)} leads to this box itself, and nothing listens on {what} here; the codec is "
             "another device.",
         )
     if link.carrier is False:

@@ -72,7 +72,8 @@ class ControllerEvidence(Frozen, frozen=True, kw_only=True, tag="controller"):
 
     `stage`: connect, connected, answered (bytes came). `banner` is hex of unasked bytes, at most 64. `tls_stage` as in TlsEvidence.
     `server` is the HTTP Server header, bounded; `emulator` is None unless the far end proved to be a roomprobe. `named_emulator`:
-    some port of the codec claimed to be one. `listened_s` is how long nothing but listening was done.
+    some port of the codec claimed to be one. `listened_s` is how long nothing but listening was done. `macs` are the hardware
+    addresses that claimed a neighbour's address meanwhile; none when the kernel knew it already.
     """
 
     connect: Connect
@@ -94,6 +95,7 @@ class ControllerEvidence(Frozen, frozen=True, kw_only=True, tag="controller"):
     blocks: Blocks | None = None
     hold: Hold | None = None
     listened_s: float | None = None
+    macs: tuple[str, ...] = ()
     duration_s: float = 0.0
 
 

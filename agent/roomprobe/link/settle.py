@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roomprobe.facts import Facts
-from roomprobe.link import words
+from roomprobe.link import twins, words
 from roomprobe.link.evidence import ControllerEvidence, Emulator
 from roomprobe.model import Hop, Place, Result, Verdict
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
@@ -22,7 +22,7 @@ _STOPPED = frozenset({Outcome.CLOSED, Outcome.REFUSED, Outcome.FILTERED, Outcome
 
 def settle(results: Sequence[Result], facts: Facts) -> tuple[Result, ...]:
     """The results with the final verdicts of ports that took no connection; all others come back unchanged."""
-    return tuple(_settled(result, results, facts) for result in results)
+    return twins.doubted([_settled(result, results, facts) for result in results])
 
 
 def _settled(result: Result, results: Sequence[Result], facts: Facts) -> Result:

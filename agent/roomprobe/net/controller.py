@@ -18,6 +18,7 @@ from roomprobe import trust
 from roomprobe.link.evidence import Api, ControllerEvidence, Hold
 from roomprobe.model import Check
 from roomprobe.net import Net, emulator
+from roomprobe.net.claims import Claims
 from roomprobe.net.lines import Lines
 from roomprobe.net.stream import CONNECT_S, Stream, connect
 from roomprobe.net.tls import Conversation, context
@@ -44,6 +45,12 @@ class Link:
 
 async def play(check: Check, net: Net) -> ControllerEvidence:
     """Everything that one port of the link is asked, in one connection; never raises for what the far end does."""
+    with Claims(check.address or "") as claims:
+        evidence = await _play(check, net)
+        return msgspec.structs.replace(evidence, macs=claims.macs())
+
+
+async def _play(check: Check, net: Net) -> ControllerEvidence:
     started = time.monotonic()
     address, ask = check.address or "", check.params["ask"][0]
     link: Link = net.links.setdefault(address, Link())

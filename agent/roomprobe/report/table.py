@@ -84,6 +84,7 @@ PROOF = {
     Reason.STRAY_ROUTER: "a stray router advertisement leads it astray",
     Reason.MTU_BLACK_HOLE: "large packets vanish",
     Reason.NEIGHBOUR_ANSWERS: "silent, while the device itself is there",
+    Reason.ADDRESS_TWICE: "more than one device has this address",
     Reason.IDLE_TIMEOUT: "an idle connection does not last",
 }
 
