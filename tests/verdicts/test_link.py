@@ -611,6 +611,21 @@ def test_loss_is_not_taken_for_a_port_filter() -> None:
     assert told(settled(evidence, link(THERE))["I3"])[:2] == (Outcome.UNANSWERED, Reason.LOSS)
 
 
+def test_an_interface_that_is_switched_off_is_not_one_without_ipv6() -> None:
+    off = judged(all_ports(lambda row: seen(row, NO_NEIGHBOUR)), link(carrier=None, own=()))["I1"]
+    assert (
+        told(off) == (Outcome.FAULT, Reason.INTERFACE_DOWN, Where.THIS_BOX) and "switched off" in off.verdict.sentence
+    )
+    without = judged(all_ports(lambda row: seen(row, NO_NEIGHBOUR)), link(own=()))["I1"]
+    assert told(without) == (Outcome.FAULT, Reason.NO_LINK_LOCAL, Where.THIS_BOX)
+
+
+def test_a_refusal_may_mean_that_another_controller_is_served() -> None:
+    result = judged(all_ports(lambda row: seen(row, REFUSED)), link(THERE))["I1"]
+    assert told(result) == (Outcome.CLOSED, Reason.PORT_CLOSED, Where.FAR_END)
+    assert "or it serves one controller only and has one" in result.verdict.sentence
+
+
 def test_an_address_that_two_devices_have_is_told_and_nothing_else() -> None:
     macs = ("02:00:00:00:00:20", "02:00:00:00:00:21")
     evidence = all_ports(lambda row: emulated(row, emulator=LISTENING, macs=macs)) | {"I1": seen("I1", REFUSED)}

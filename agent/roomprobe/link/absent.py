@@ -52,7 +52,7 @@ def unresolved(what: str, first: Verdict, link: LinkEvidence) -> Verdict:
     elif routers:
         said = (
             f"{silent}. The router {_listed(routers)} does, and no other device shows itself: the codec is off or elsewhere, or "
-            "the switch keeps the ports apart (client isolation); which of them cannot be told from here."
+            "the switch drops its ICMPv6 or keeps the ports apart (client isolation); which of them cannot be told from here."
         )
         if lost:
             said += f" {_listed(lost)}, known from before, cannot be reached either, which points to the switch."

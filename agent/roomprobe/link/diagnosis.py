@@ -61,8 +61,8 @@ def refine(result: Result, link: LinkEvidence | None, others: Sequence[Result]) 
             reason=Reason.PORT_CLOSED,
             where=Where.FAR_END,
             rtt_ms=first.rtt_ms,
-            sentence=f"{what} is refused by {words.device(link)} itself, a neighbour of this box: nothing listens there. The network lets "
-            "it through.",
+            sentence=f"{what} is refused by {words.device(link)} itself, a neighbour of this box: nothing listens there, or it serves "
+            "one controller only and has one. The network lets it through.",
         )
     if first.outcome is Outcome.UNANSWERED and first.reason in (Reason.SILENCE, Reason.GATEWAY_SILENT):
         return _silent(what, link, others)
@@ -86,6 +86,16 @@ def _own_side(what: str, first: Verdict, link: LinkEvidence) -> Verdict | None:
     if link.carrier is False:
         sentence = f"{what} was not sent: {name} has no link. Check the cable and the jack."
         return words.unanswered(first, Reason.NO_CARRIER, Where.JACK, sentence)
+    if link.interface is not None and link.carrier is None and not link.own:
+        return replaced(
+            first,
+            outcome=Outcome.FAULT,
+            confidence=Confidence.NONE,
+            reason=Reason.INTERFACE_DOWN,
+            where=Where.THIS_BOX,
+            hop=None,
+            sentence=f"{what} was not sent: {name} is switched off on this box.",
+        )
     local = [a for a in link.own if a.address.startswith("fe80:")]
     if link.interface is not None and not any(a.usable for a in local):
         twice = any(a.failed for a in local)
