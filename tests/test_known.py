@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from roomprobe.link import known
 from roomprobe.link.known import Seen
+from tests.verdicts.test_link import judged, real
 
 A, B = Seen(sha256="aa" * 32, day="2026-11-20"), Seen(sha256="bb" * 32, day="2026-11-21")
 
@@ -71,3 +74,11 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert known.directory({"HOME": "/home/a", "XDG_STATE_HOME": "/s"}) == Path("/s/roomprobe")
     assert known.directory({"HOME": "/home/a", "XDG_STATE_HOME": "relative"}) == Path("/home/a/.local/state/roomprobe")
     assert known.directory({}) is None
+
+
+@pytest.mark.parametrize("emulator", [False, True])
+def test_only_a_real_codecs_certificate_is_kept(emulator: bool) -> None:
+    """An emulator makes a new one at every start."""
+    results = judged({"I2": msgspec.structs.replace(real("I2"), named_emulator=emulator)}, None)
+    report = SimpleNamespace(results=tuple(results.values()), run=SimpleNamespace(started="2026-11-20T10:00:00Z"))
+    assert known.shown(report) == ({} if emulator else {"fe80::20": Seen(sha256="ab" * 32, day="2026-11-20")})

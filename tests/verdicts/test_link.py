@@ -49,6 +49,8 @@ GONE = Near(address=CODEC, mac=None, state="failed", router=False)
 HOST = Near(address="fe80::30%eth0", mac="02:00:00:00:00:30", state="reachable", router=False, confirmed_s=1.0)
 ROUTER = Near(address="fe80::1%eth0", mac="02:00:00:00:00:01", state="reachable", router=True, confirmed_s=1.0)
 LOST_ROUTER = msgspec.structs.replace(ROUTER, state="failed")
+LOST_HOST = msgspec.structs.replace(HOST, state="failed")
+OLD_HOST = msgspec.structs.replace(HOST, state="stale", confirmed_s=60.0)
 EMULATOR = Emulator(instance="0" * 16, connection=1, version="0.1", seen_address="fe80::10", seen_port=40000)
 BOTH = Blocks(size=4096, up=True, down=True)
 ALIVE = Hold(asked_s=2, after_s=2, end="alive")
@@ -187,6 +189,17 @@ ABSENT = [
         "which of them cannot be told",
     ),
     ((GONE,), {}, Outcome.UNANSWERED, Where.UNKNOWN, "no other device here answers by IPv6"),
+    # a neighbour that is lost is no router that is lost
+    (
+        (GONE, LOST_HOST),
+        {"gateway4": "reachable", "gateway4_confirmed_s": 2.0},
+        Outcome.UNANSWERED,
+        Where.UNKNOWN,
+        "no other device here answers",
+    ),
+    # an old entry is alive when it has answered an echo or a datagram
+    ((GONE, OLD_HOST), {"heard": (OLD_HOST.address,)}, Outcome.UNANSWERED, Where.FAR_END, "other devices here do"),
+    ((GONE, OLD_HOST), {}, Outcome.UNANSWERED, Where.UNKNOWN, "no other device here answers"),
     ((GONE,), {"elsewhere": ("eth1",)}, Outcome.UNANSWERED, Where.THIS_BOX, "--codec fe80::20%eth1"),
 ]
 
@@ -609,32 +622,6 @@ def test_loss_is_not_taken_for_a_port_filter() -> None:
     lossy = Timing(rtt_ms=1.0, repeats=2)
     evidence = all_ports(lambda row: emulated(row, emulator=LISTENING, timing=lossy)) | {"I3": seen("I3", SILENT)}
     assert told(settled(evidence, link(THERE))["I3"])[:2] == (Outcome.UNANSWERED, Reason.LOSS)
-
-
-def test_an_interface_that_is_switched_off_is_not_one_without_ipv6() -> None:
-    off = judged(all_ports(lambda row: seen(row, NO_NEIGHBOUR)), link(carrier=None, own=()))["I1"]
-    assert (
-        told(off) == (Outcome.FAULT, Reason.INTERFACE_DOWN, Where.THIS_BOX) and "switched off" in off.verdict.sentence
-    )
-    without = judged(all_ports(lambda row: seen(row, NO_NEIGHBOUR)), link(own=()))["I1"]
-    assert told(without) == (Outcome.FAULT, Reason.NO_LINK_LOCAL, Where.THIS_BOX)
-
-
-def test_a_refusal_may_mean_that_another_controller_is_served() -> None:
-    result = judged(all_ports(lambda row: seen(row, REFUSED)), link(THERE))["I1"]
-    assert told(result) == (Outcome.CLOSED, Reason.PORT_CLOSED, Where.FAR_END)
-    assert "or it serves one controller only and has one" in result.verdict.sentence
-
-
-def test_an_address_that_two_devices_have_is_told_and_nothing_else() -> None:
-    macs = ("02:00:00:00:00:20", "02:00:00:00:00:21")
-    evidence = all_ports(lambda row: emulated(row, emulator=LISTENING, macs=macs)) | {"I1": seen("I1", REFUSED)}
-    results = settled(evidence, link(THERE))
-    assert {told(r) for r in results.values()} == {(Outcome.UNANSWERED, Reason.ADDRESS_TWICE, Where.LAN)}
-    assert all(mac in results["I1"].verdict.sentence for mac in macs)
-    assert results["I1"].verdict.confidence is Confidence.NONE and results["I1"].verdict.hop is None
-    once = settled(all_ports(lambda row: emulated(row, macs=macs[:1])), link(THERE))
-    assert {r.verdict.outcome for r in once.values()} == {Outcome.OPEN}
 
 
 def test_a_device_that_refuses_the_control_api_is_no_codec() -> None:

@@ -108,7 +108,7 @@ def unfound(search: Search | None) -> Verdict:
 def with_codec(service: Service, search: Search | None, results: Sequence[Result]) -> Service:
     """A service of the controller link names the codec that was found by itself: it may be another room's."""
     mine = {r.check.kind for r in results if r.check.profile == service.profile}
-    if search is None or search.chosen is None or mine != {"controller"} or len(search.candidates) < 1 or search.named:
+    if search is None or search.chosen is None or mine != {"controller"} or search.named:
         return service
     said = f"That is about {search.chosen}, the only codec that was found; is it this room's?"
     return msgspec.structs.replace(service, sentence=f"{service.sentence} {said}")
