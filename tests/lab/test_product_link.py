@@ -256,6 +256,17 @@ def test_a_real_codec_is_held_only_when_asked(lab: Lab) -> None:
     lab.stop("codec")
 
 
+def test_a_real_codec_that_is_lost_while_held_did_not_close(lab: Lab) -> None:
+    lab.stop("codec")
+    peers.one_controller(lab, limit="none")
+    faults.idle_timeout(lab, 2)
+    run = link(lab, "--hold", "4")
+    found = touch(run, "unknown", reason="idle-timeout")
+    assert "nobody acknowledged it any more" in found["sentence"]
+    assert not {row(run, name)["evidence"]["closed"] for name in ROWS} & {"closed"}
+    lab.stop("codec")
+
+
 @pytest.mark.parametrize("limit", ["newest", "oldest", "closed"])
 def test_a_codec_that_serves_one_controller_only_is_left_alone(lab: Lab, limit: str) -> None:
     """Whatever such a codec does with a second connection, the controller holds all five when we are gone."""

@@ -71,6 +71,34 @@ async def test_source_ports() -> None:
         assert (made.failure.operation, made.failure.errno) == ("bind", "EADDRINUSE")
 
 
+async def test_a_far_end_that_the_kernel_gave_up_on_did_not_close() -> None:
+    with serve(silent) as port:
+        _, stream = await connect("127.0.0.1", port, bucket=Bucket())
+        assert stream is not None
+        stream._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)  # type: ignore[attr-defined]
+        assert not await stream.write(bytes(50_000_000), time.monotonic() + 0.1), (
+            "nobody reads, so it cannot all be taken"
+        )
+        assert await stream.read(9, time.monotonic() + 10) == b""
+        assert (stream.ended, stream.timed_out) == ("reset", True)
+        stream.close()
+
+
+async def test_a_reset_that_a_write_was_told_of_is_no_close() -> None:
+    def resets(connection: socket.socket, _over: object) -> None:
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with serve(resets) as port:
+        _, stream = await connect("127.0.0.1", port, bucket=Bucket())
+        assert stream is not None and await stream.write(b"x", time.monotonic() + 1)
+    # the far end is gone, reset and all
+    assert not await stream.write(b"x", time.monotonic() + 1)
+    assert await stream.read(9, time.monotonic() + 1) == b""
+    assert (stream.ended, stream.timed_out) == ("reset", False)
+    stream.close()
+
+
 @pytest.mark.parametrize("name", ["EMFILE", "EPERM"])
 async def test_a_refused_socket_call_is_evidence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:

@@ -40,6 +40,7 @@ class Stream:
         self._waiting = waiting
         self.ended: End | None = ended
         self.timed_out = False
+        self._failed: int | None = None
 
     async def read(self, most: int, until: float) -> bytes | None:
         """At most `most` bytes; b"" when the peer ended the stream, None when the monotonic time `until` is over."""
@@ -54,13 +55,14 @@ class Stream:
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 data = await asyncio.get_running_loop().sock_recv(self._sock, most)
-        except TimeoutError:
-            return None
         except OSError as error:
-            self.ended, self.timed_out = "reset", error.errno == errno.ETIMEDOUT
-            return b""
-        if not data:
-            self.ended = "closed"
+            if _own(error):
+                return None
+            self._failed = error.errno
+            data = b""
+        if not data:  # the kernel tells an error once, to a write if that comes first; after that it only says "end"
+            self.ended = "closed" if self._failed in (None, errno.EPIPE) else "reset"
+            self.timed_out = self._failed == errno.ETIMEDOUT
         return data
 
     async def write(self, data: bytes, until: float) -> bool:
@@ -68,7 +70,8 @@ class Stream:
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await asyncio.get_running_loop().sock_sendall(self._sock, data)
-        except OSError:  # TimeoutError is one
+        except OSError as error:
+            self._failed = self._failed if _own(error) else error.errno
             return False
         return True
 
@@ -110,6 +113,11 @@ class Stream:
     def close(self) -> None:
         """Closes at once."""
         self._sock.close()
+
+
+def _own(error: OSError) -> bool:
+    """Whether only our own time was over; the kernel's ETIMEDOUT is a TimeoutError too, but has its number."""
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def parse_timing(info: bytes) -> Timing:
