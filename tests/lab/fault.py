@@ -98,7 +98,8 @@ class Fault:
 
     def forget_neighbours(self) -> Self:
         """Let the hosts and the gateway resolve each other anew, now and when it is mended."""
-        for ns in (*self.lab.topology.hosts, self.lab.gateway):
+        # The room comes last: a host that still knows it would ask whether it is there, and be known to it again.
+        for ns in (self.lab.gateway, *reversed(tuple(self.lab.topology.hosts))):
             self.exec(ns, FLUSH, FLUSH)
         return self
 
