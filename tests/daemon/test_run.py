@@ -130,6 +130,20 @@ async def test_a_reload_takes_effect(world: World, tmp_path: Path) -> None:
     assert "Another room" in (tmp_path / "other.ndjson").read_text()
 
 
+async def test_a_collector_that_is_away_is_one_line_in_the_log(world: World, tmp_path: Path) -> None:
+    away = CollectorSection(url="http://127.0.0.1:1", agent=str(uuid.uuid4()), token_file=str(tmp_path / "token"))
+    (tmp_path / "token").write_text("a-token-of-the-box-0123456789")
+    config = msgspec.structs.replace(world.settings.config, collector=away)
+    world.settings = msgspec.structs.replace(world.settings, config=config)
+    async with running(world):
+        await until(lambda: [one for one in world.log if one["event"] == "push"])
+        so_far = len(world.documents)
+        await until(lambda: len(world.documents) > so_far + 3)
+    told = [one for one in world.log if one["event"] == "push"]
+    assert [one["stage"] for one in told] == ["failed"] and "cannot be reached" in told[0]["why"]
+    assert "a-token-of-the-box" not in world.said.getvalue()
+
+
 async def test_a_reload_changes_how_much_may_wait_for_the_collector(world: World, tmp_path: Path) -> None:
     away = CollectorSection(url="http://127.0.0.1:1", agent=str(uuid.uuid4()), token_file=str(tmp_path / "token"))
     config = msgspec.structs.replace(world.settings.config, collector=away)

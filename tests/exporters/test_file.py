@@ -90,7 +90,9 @@ async def test_it_is_rotated_by_size(server: Running, box: Room, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_file_that_cannot_be_written_is_waited_for(server: Running, box: Room, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_waited_for_and_that_is_said_once(
+    server: Running, box: Room, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "later" / "out.ndjson"
     async with exporting(server.collector, Export(file=file)):
         await box.says("full", "broken")
@@ -98,6 +100,9 @@ async def test_a_file_that_cannot_be_written_is_waited_for(server: Running, box:
         file.parent.mkdir()
         await until(lambda: len(lines(file)) == 4)
     assert runs(file) == [0, 1]
+    assert [one.message for one in caplog.records if "file exporter" in one.message] == [
+        f"the file exporter: {file} cannot be written (No such file or directory)."
+    ]
 
 
 async def test_a_real_collector_reopens_it_and_misses_nothing_over_a_kill(tmp_path: Path) -> None:

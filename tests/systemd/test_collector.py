@@ -138,6 +138,7 @@ def test_a_hang_ends_in_a_restart(box: Machine) -> None:
     box.run("kill", "-STOP", str(before))
     box.until(lambda: box.state(UNIT) == "active" and box.pid(UNIT) not in (0, before), UNIT)
     assert "watchdog" in box.run("journalctl", "-u", UNIT, "--no-pager").stdout.lower()
+    assert box.show(UNIT, "NRestarts") == {"NRestarts": "2"}  # killed, and hung; all other time it was fed
 
 
 def shown(box: Machine) -> str:

@@ -30,6 +30,7 @@ class Outlet:
         self._pushing: asyncio.Task[None] | None = None
         self._file: Any = None
         self._trouble: str | None = None
+        self._undelivered: str | None = None
         if settings.config.daemon.ndjson is not None:
             from roomprobe.sinks.ndjson import NdjsonFile
 
@@ -78,6 +79,7 @@ class Outlet:
             return None
         from roomprobe.spool import NotKept
 
+        self._push_said()
         try:
             position = await self._spool.append(document)
         except NotKept as error:
@@ -120,6 +122,15 @@ class Outlet:
                 self._log.error("push", stage="failed", why=repr(error), exc_info=True)
                 self._trouble = "Pushing failed for a reason of our own; the log says more."
             await asyncio.sleep(AGAIN_S)
+
+    def _push_said(self) -> None:
+        """What delivery says, once: the log of a day without the collector is one line."""
+        now = self._push.state.sentence if self._push is not None else None
+        if now is not None and now != self._undelivered:
+            self._log.warning("push", stage="failed", why=now)
+        elif now is None and self._undelivered is not None:
+            self._log.info("push", stage="completed")
+        self._undelivered = now
 
     def _said(self, sentence: str) -> None:
         if sentence != self._trouble:

@@ -40,10 +40,13 @@ class File:
 
     async def deliver(self, found: list[Event], upto: int) -> None:
         """Each as a line; a disk that is full is waited for."""
+        said = None
         for event in found:
             while not await self._line(event):
                 self._collector.count("export_file_failed")
-                logging.getLogger("roomprobe").warning("the file exporter: %s", self._file.trouble)
+                if said != self._file.trouble:
+                    logging.getLogger("roomprobe").warning("the file exporter: %s", self._file.trouble)
+                said = self._file.trouble
                 await asyncio.sleep(RETRY_S)
             self._collector.count("export_file_sent")
 

@@ -99,6 +99,7 @@ class Webhook:
     async def _until_taken(self, number: str, body: bytes) -> None:
         begun = self._collector.mono()
         unwanted = 0
+        said = None
         while True:
             answer = await self._once(number, body)
             if 200 <= answer.status < 300:
@@ -111,7 +112,9 @@ class Webhook:
                 self._collector.count("export_webhook_dropped")
                 logging.getLogger("roomprobe").warning("webhook: delivery %s is given up (%s)", number, answer.why)
                 return
-            logging.getLogger("roomprobe").warning("webhook: %s; it is tried again", answer.why)
+            if said != answer.why:
+                logging.getLogger("roomprobe").warning("webhook: %s; it is tried again", answer.why)
+            said = answer.why
             await self._sleep(self._backoff.failed(retry_after(answer.headers)))
 
     async def _once(self, number: str, body: bytes) -> Answer:
