@@ -50,14 +50,14 @@ def test_on_a_terminal_it_is_shown_and_stands_nowhere(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     child = subprocess.Popen(start(tmp_path), env=ENV, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    try:
-        with os.fdopen(ours, "rb", buffering=0) as terminal:
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        try:
             said = b""
-            while b"sets another." not in said:
+            while b"sets another.\r\n" not in said:
                 said += terminal.read(4096)
-    finally:
-        child.terminate()
-        assert child.wait(20) == 0
+        finally:
+            child.terminate()
+            assert child.wait(20) == 0
     assert b"The first password is " in said
     assert not (tmp_path / "first-password").exists()
 
