@@ -25,10 +25,17 @@ def disk(place: Path, mib: int) -> Iterator[Path]:
 
 
 def stuff(of: Path, leave: int = 0) -> Path:
-    """A file that takes all of the disk but `leave` bytes."""
+    """A file that takes all of the disk but `leave` bytes, whatever others write to it meanwhile."""
     file = of / "stuffing"
-    free = os.statvfs(of)
     number = os.open(file, os.O_RDWR | os.O_CREAT)
-    os.posix_fallocate(number, 0, free.f_bavail * free.f_frsize - leave)
-    os.close(number)
-    return file
+    try:
+        while True:
+            free = os.statvfs(of)
+            size = free.f_bavail * free.f_frsize - leave
+            if size <= 0:
+                return file
+            with contextlib.suppress(OSError):  # somebody took of it just now
+                os.posix_fallocate(number, 0, size)
+                return file
+    finally:
+        os.close(number)

@@ -61,7 +61,7 @@ class Ledger:
         for seq in acknowledged:
             if seq <= dropped and seq not in losses:
                 self.db.execute(
-                    "UPDATE loss SET revision = revision + 1, count = count - 1 "
+                    "UPDATE loss SET revision = revision + 1, count = max(count - 1, 0) "
                     "WHERE reason = 'spool-full' AND of = ?1 AND ?2 BETWEEN first AND last",
                     (self.epoch, seq),
                 )
