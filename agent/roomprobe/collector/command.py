@@ -79,7 +79,7 @@ def _serve(arguments: list[str]) -> int:
         "--keep-runs", metavar="DAYS", type=_days, default=7, help="keep each run so long (default 7; 0: for ever)"
     )
     parser.add_argument(
-        "--keep-aggregates", metavar="DAYS", type=_days, default=400, help="keep round-trip times so long (default 400)"
+        "--keep-aggregates", metavar="DAYS", type=_days, default=31, help="keep round-trip times so long (default 31)"
     )
     parser.add_argument(
         "--keep-intervals",
