@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from roomprobe.net.https import Trust
-from roomprobe.sinks.push import Push, PushState, Target
+from roomprobe.sinks.push import Push, PushState, Target, token
 from roomprobe.spool import Spool
 from tests.sinks.collectors import (
     TOKEN,
@@ -297,6 +298,13 @@ async def test_a_token_that_cannot_be_used_is_one_sentence(
         await until(lambda: push.state.failures > 0)
         assert (push.state.sentence or "").startswith(f"The token in {token_file} cannot be used (")
     assert collector.requests == []
+
+
+def test_a_token_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", "."):
+        with pytest.raises((OSError, ValueError)):
+            token(str(tmp_path / name))
 
 
 async def test_it_ends_at_whatever_moment_it_is_cancelled(spool: Spool, token_file: Path) -> None:
