@@ -249,7 +249,15 @@ async def test_what_hinders_a_start_is_one_sentence(tmp_path: Path) -> None:
         ["enrol", "--room", "Lobby", "--minutes", "0"],
         ["enrol", "--room", "Lobby", "--url", "ftp://x"],
         ["token"],
+        ["enrol", "--room", " .. ", "--url", "https://c.example"],
+        *(
+            ["enrol", "--room", "x", "--url", url]
+            for url in ("https://", "http://c.example", "https://c:0", "https://u@c")
+        ),
         ["token", "--revoke", "7"],
+        ["share", "--revoke", "9" * 30],
+        ["revoke", "--room", os.fsdecode(b"\xff")],
+        ["revoke", "--agent", os.fsdecode(b"\xff")],
         ["revoke", "--room", "nowhere"],
         ["share", "--label", "x", "--room", "nowhere"],
         ["password", "--stdin"],

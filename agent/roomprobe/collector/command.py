@@ -20,6 +20,7 @@ from roomprobe.collector.database import NAME, open_to_write, writable
 from roomprobe.collector.exporters import options
 from roomprobe.collector.retention import Keep
 from roomprobe.config import ConfigError
+from roomprobe.enrol import invitation
 from roomprobe.text import escape
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ def _enrol(arguments: list[str]) -> int:
     parser.add_argument("--url", metavar="URL", type=_url, help="what the box reaches the collector by")
     given = _parsed(parser, arguments)
 
-    def job(db: sqlite3.Connection) -> tuple[str, str, str]:
+    def job(db: sqlite3.Connection) -> str:
         meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
         url = given.url or meta.get("url")
         if not url:
@@ -126,10 +127,12 @@ def _enrol(arguments: list[str]) -> int:
                 "The collector has not run yet, so its address is not known; start it first, or give --url."
             )
         made = people.mint(db, _now(), given.room, minutes=given.minutes, site=given.site, org=given.org)
-        return url, made, meta.get("pin", "")
+        pin = meta.get("pin", "")
+        link = f"{url.rstrip('/')}/enrol#{made}{'.' + pin if pin else ''}"
+        invitation(link)  # what no box would take is not handed out
+        return link
 
-    url, made, pin = _write(given.state, job)
-    link = f"{url.rstrip('/')}/enrol#{made}{'.' + pin if pin else ''}"
+    link = _write(given.state, job)
     _say(f"For {given.room}, once, within {given.minutes} minutes. On the box: roomprobe enrol '{link}'")
     _say(link)
     _code(link)
@@ -141,7 +144,7 @@ def _token(arguments: list[str]) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--label", metavar="TEXT", type=_name, help="make one, and what it is for")
     what.add_argument("--list", action="store_true", help="list them")
-    what.add_argument("--revoke", metavar="N", type=int, help="revoke number N")
+    what.add_argument("--revoke", metavar="N", type=_number, help="revoke number N")
     return _handed_out("token", _parsed(parser, arguments), people.api_token)
 
 
@@ -150,7 +153,7 @@ def _share(arguments: list[str]) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--label", metavar="TEXT", type=_name, help="make one, and who it is for")
     what.add_argument("--list", action="store_true", help="list them")
-    what.add_argument("--revoke", metavar="N", type=int, help="revoke number N")
+    what.add_argument("--revoke", metavar="N", type=_number, help="revoke number N")
     parser.add_argument("--room", metavar="NAME", type=_name, help="for this room only (default: all)")
     parser.add_argument("--days", metavar="N", type=_days, default=30, help="how long it is good (default 30)")
     given = _parsed(parser, arguments)
@@ -187,8 +190,8 @@ def _revoke(arguments: list[str]) -> int:
         " revoke", "Revokes the enrolment of a box, or of all boxes of a room: nothing more is taken from them."
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--room", metavar="NAME", help="all boxes of this room")
-    what.add_argument("--agent", metavar="ID", help="this box")
+    what.add_argument("--room", metavar="NAME", type=_name, help="all boxes of this room")
+    what.add_argument("--agent", metavar="ID", type=_name, help="this box")
     given = _parsed(parser, arguments)
     done = _write(given.state, lambda db: people.revoke(db, _now(), room=given.room, agent=given.agent))
     _say("\n".join(f"Revoked {agent}." for agent in done) or "It was revoked before.")
@@ -203,8 +206,8 @@ def _password(arguments: list[str]) -> int:
     parser.add_argument("--stdin", action="store_true", help="read it from stdin")
     given = _parsed(parser, arguments)
     made = sys.stdin.readline().rstrip("\n") if given.stdin else tokens.password()
-    if not tokens.LEAST_PASSWORD <= len(made) <= tokens.MOST_PASSWORD:
-        raise ConfigError(f"A password has {tokens.LEAST_PASSWORD} to {tokens.MOST_PASSWORD} characters.")
+    if not tokens.LEAST_PASSWORD <= len(made) <= tokens.MOST_PASSWORD or not made.isprintable():
+        raise ConfigError(f"A password has {tokens.LEAST_PASSWORD} to {tokens.MOST_PASSWORD} printable characters.")
     stretched = tokens.stretch(made)
     _write(given.state, lambda db: people.set_password(db, _now(), stretched))
     first.forget(given.state)
@@ -270,13 +273,18 @@ def _url(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not 0 < len(text.strip()) <= MOST_NAME or not text.isprintable() or text in (".", ".."):
-        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_NAME} printable characters")
-    return text.strip()
+    name = text.strip()
+    if not 0 < len(name) <= MOST_NAME or not name.isprintable() or name in (".", ".."):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_NAME} printable characters, and not . or ..")
+    return name
 
 
 def _days(text: str) -> int:
     return _whole(text, 0, 36_500)
+
+
+def _number(text: str) -> int:
+    return _whole(text, 1, 99_999_999)
 
 
 def _minutes(text: str) -> int:
