@@ -290,6 +290,31 @@ async def test_what_is_held_at_once_is_bounded(tmp_path: Path) -> None:
         assert server.collector.counts["refused_503_held"] == 1 and server.collector.held == 0
 
 
+async def test_one_box_cannot_hold_the_place_of_all(tmp_path: Path) -> None:
+    async with running(tmp_path, most_held=40_000) as server:
+        server.token = (await server.enrol("Lobby")).token
+        place = urlsplit(server.url)
+        slow = [await asyncio.open_connection(place.hostname, place.port) for _ in range(10)]
+        for _, writer in slow:
+            writer.write(head(server, 4_000) + b"\x1f" * 3_900)
+        refused = [asyncio.create_task(reader.readline()) for reader, _ in slow]
+        async with asyncio.timeout(10):
+            while sum(one.done() for one in refused) < 9:
+                await asyncio.sleep(0.02)
+        assert all(b" 429 " in one.result() for one in refused if one.done())
+        made = await server.enrol()
+        server.token, server.agent = made.token, made.agent
+        assert (await server.post(records(server)))[0] == 200
+        for one, (_, writer) in zip(refused, slow, strict=True):
+            one.cancel()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while server.collector.held or server.collector.held_by:
+                await asyncio.sleep(0.02)
+
+
 async def test_more_connections_than_allowed_are_closed(tmp_path: Path) -> None:
     async with running(tmp_path, most_connections=3) as server:
         place = urlsplit(server.url)

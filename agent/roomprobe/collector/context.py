@@ -39,7 +39,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     records_burst: float = 10_000.0
     body_s: float = 120.0  # the most seconds that the body of an upload may take
     chunk_s: float = 20.0  # the most seconds between two pieces of it
-    most_held: int = 128 << 20  # bytes of packed uploads that are in memory at once
+    most_held: int = 128 << 20  # bytes of packed uploads that are in memory at once; of one box an eighth
     most_connections: int = 4000
 
 
@@ -62,6 +62,7 @@ class Collector:
         self.strangers = Bucket(1.0, 30.0)
         self.logins = Backoff()
         self.held = 0
+        self.held_by: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
     def now(self) -> int:

@@ -30,7 +30,7 @@ async def runs(request: web.Request) -> web.Response:
     _media(request)
     if wait := collector.uploads.take(who.uuid, collector.mono()):
         raise Refusal(429, "Too many uploads from this box.", word="429_uploads", retry_after=math.ceil(wait))
-    body = await _body(request, collector)
+    body = await _body(request, collector, who.uuid)
     try:
         looked = collector.look()
         received, sent = looked.at, None if looked.seen else _date(request)
@@ -38,7 +38,7 @@ async def runs(request: web.Request) -> web.Response:
             loop = asyncio.get_running_loop()
             records = await loop.run_in_executor(collector.parsers, _records, body, who, received, sent)
     finally:
-        collector.held -= len(body)
+        _hold(collector, who.uuid, -len(body))
     if wait := collector.records.take(who.uuid, collector.mono(), len(records)):
         raise Refusal(429, "Too many records from this box.", word="429_records", retry_after=math.ceil(wait))
     try:
@@ -75,10 +75,10 @@ def _media(request: web.Request) -> None:
         raise Refusal(413, f"At most {upload.MOST_COMPRESSED} bytes of gzip.", word="413_compressed")
 
 
-async def _body(request: web.Request, collector: Collector) -> bytes:
+async def _body(request: web.Request, collector: Collector, box: str) -> bytes:
     """The raw body; refused while it comes when it grows too large or comes too slowly, or when too many come at once.
 
-    Its length stays added to `collector.held` until the caller takes it off.
+    Its length stays held until the caller lets go of it.
     """
     parts: list[bytes] = []
     size = 0
@@ -93,14 +93,24 @@ async def _body(request: web.Request, collector: Collector) -> bytes:
                     size = 0
                     return body
                 size += len(part)
-                collector.held += len(part)
+                _hold(collector, box, len(part))
                 if size > upload.MOST_COMPRESSED:
                     raise Refusal(413, f"At most {upload.MOST_COMPRESSED} bytes of gzip.", word="413_compressed")
                 if collector.held > settings.most_held:
                     raise Refusal(503, "Too many uploads at once.", word="503_held", retry_after=5)
+                if collector.held_by[box] > settings.most_held // 8:
+                    raise Refusal(429, "Too many uploads of this box at once.", word="429_held", retry_after=5)
                 parts.append(part)
     finally:
-        collector.held -= size
+        _hold(collector, box, -size)
+
+
+def _hold(collector: Collector, box: str, size: int) -> None:
+    """Counts bytes in memory, in all and by box: one that is slow on purpose must not keep the others out."""
+    collector.held += size
+    collector.held_by[box] += size
+    if not collector.held_by[box]:
+        del collector.held_by[box]
 
 
 def _records(body: bytes, who: auth.Who, received: int, sent: int | None) -> list[Prepared]:
