@@ -170,6 +170,15 @@ def test_a_box_is_enrolled(server: Server, etc: Path, capsys: pytest.CaptureFixt
     assert not [file for file in etc.rglob(".*") if file.is_file()], "nothing half-made is left"
 
 
+def test_nobody_else_may_write_there_whatever_the_umask(server: Server, etc: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert cli.main(["enrol", server.link]) == 0
+    finally:
+        os.umask(before)
+    assert {mode(place) & 0o022 for place in (etc.parent, etc, *etc.rglob("*"))} == {0}
+
+
 def test_enrolled_again_the_old_one_is_replaced(server: Server, etc: Path) -> None:
     enrol.enrol(server.link, os.environ)
     (etc / "collector.token").chmod(0o644)

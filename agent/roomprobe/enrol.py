@@ -151,7 +151,9 @@ class Place:
     def prepare(self) -> None:
         """Makes the directories, and both files under other names with room for what will stand in them. ConfigError."""
         try:
-            self.config.parent.mkdir(parents=True, exist_ok=True)
+            for directory in reversed(self.config.parents):
+                if not directory.is_dir():  # each by itself: `parents` would leave their modes to the umask
+                    directory.mkdir(mode=0o755, exist_ok=True)
             for file, mode in ((self.config, 0o644), (self.token, 0o600)):
                 _write(self._new[file], b"\n" * 4096, mode)
         except OSError as error:
