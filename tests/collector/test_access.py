@@ -140,6 +140,15 @@ async def test_wrong_passwords_make_the_address_wait(server: Running) -> None:
     assert late.status == 429 and int(late.headers["Retry-After"]) >= 1
 
 
+async def test_whoever_must_wait_is_told_so_whatever_they_send(server: Running) -> None:
+    server.collector.logins = Backoff(free=0)
+    server.collector.logins.failed("127.0.0.1", server.collector.mono() + 100)
+    for kind, body in (("text/plain", b"x"), (FORM, b"a" * 9000), (FORM, b"next=%2Frooms%2Fx&password=y")):
+        answer = await ask(server, "POST", "/login", headers={"Accept": "text/html", "Content-Type": kind}, data=body)
+        assert answer.status == 429 and answer.content_type == "text/html"
+    assert 'value="/rooms/x"' in await answer.text()
+
+
 async def test_guesses_that_come_together_wait_for_each_other(server: Running) -> None:
     answers = await asyncio.gather(*(login(server, f"guess {number}") for number in range(30)))
     assert sum(answer.status == 401 for answer in answers) < 10

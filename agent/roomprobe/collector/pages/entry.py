@@ -13,6 +13,7 @@ from roomprobe.collector.auth import Handler, Who
 from roomprobe.collector.context import COLLECTOR
 from roomprobe.collector.pages import reads
 from roomprobe.collector.pages.frame import FRAME, answer, room_url
+from roomprobe.collector.problems import Refusal
 from roomprobe.wire.reply import PROBLEM_TYPE
 
 
@@ -42,14 +43,20 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
             raise web.HTTPSeeOther(home)
     values = {"who": who, "path": request.path, "fault": detail, "home": home}
     if request.path == "/login":
-        onward = "/"
-        if request.method == "POST" and response.status in (401, 429):
-            onward = inside((await forms.fields(request)).get("next", "/"))
+        onward = await _onward(request) if request.method == "POST" else "/"
         page = request.app[FRAME].render("login.html", onward=onward, **values)
     else:
         page = request.app[FRAME].render("refused.html", phrase=HTTPStatus(response.status).phrase, **values)
     headers = {name: response.headers[name] for name in ("Retry-After", "Allow") if name in response.headers}
     return web.Response(status=response.status, text=page, content_type="text/html", charset="utf-8", headers=headers)
+
+
+async def _onward(request: web.Request) -> str:
+    """Where the form wanted to go; whoever must wait may not even have sent one."""
+    try:
+        return inside((await forms.fields(request)).get("next", "/"))
+    except (Refusal, TimeoutError):
+        return "/"
 
 
 def _by_a_person(request: web.Request) -> bool:
