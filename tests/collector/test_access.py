@@ -20,7 +20,7 @@ from roomprobe.collector import auth, pages, people, serve, tls, tokens
 from roomprobe.collector.auth import Access
 from roomprobe.collector.limits import Backoff, Bucket
 from roomprobe.config import ConfigError
-from tests.collector.conftest import PASSWORD, Running, running
+from tests.collector.conftest import PASSWORD, STRETCHED, Running, running
 from tests.collector.making import full
 
 OPEN = {
@@ -407,6 +407,25 @@ async def test_forwarded_headers_are_believed_from_our_own_proxy_only(tmp_path: 
         server.collector.logins = Backoff()
         answer = await ask(server, "POST", "/login", headers=headers, data={"password": PASSWORD})
         assert ("__Host-roomprobe" in answer.cookies) is behind
+
+
+async def test_behind_a_proxy_that_passes_on_another_host_the_told_url_counts(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_proxy=True, url="https://Rooms.acme.example/") as server:
+        await server.collector.write(people.set_password, server.collector.now(), STRETCHED)
+        there = {"Origin": "https://rooms.acme.example", "Host": "127.0.0.1:8080", "X-Forwarded-Proto": "https"}
+        answer = await ask(server, "POST", "/login", headers=there, data={"password": PASSWORD})
+        assert answer.status == 303
+        headers = there | {"Cookie": f"__Host-roomprobe={answer.cookies['__Host-roomprobe'].value}"}
+        page = await (await ask(server, "GET", "/shares", headers=headers)).text()
+        found = re.search('name="csrf" value="([^"]+)"', page)
+        assert found is not None
+        made = await ask(server, "POST", "/shares", headers=headers, data={"csrf": found[1], "label": "x"})
+        assert "https://Rooms.acme.example/share/" in await made.text()
+        for origin in ("https://evil.example", "null"):
+            answer = await ask(
+                server, "POST", "/login", headers=there | {"Origin": origin}, data={"password": PASSWORD}
+            )
+            assert answer.status == 403
 
 
 async def test_of_forwarded_headers_the_proxys_own_line_counts(tmp_path: Path) -> None:

@@ -100,8 +100,18 @@ def set_cookie(request: web.Request, response: web.StreamResponse, name: str, va
 def check_origin(request: web.Request) -> None:
     """Refuses a form that another site's page sent."""
     origin = request.headers.get("Origin")
-    if origin is not None and origin.lower().partition("://")[2] != (request.headers.get("Host") or "").lower():
+    if origin is not None and _host(origin) not in (_host(base(request)), request.headers.get("Host", "").lower()):
         raise Refusal(403, "The form comes from another site.", word="403_origin")
+
+
+def base(request: web.Request) -> str:
+    """What people reach the collector by: as it was told (a proxy may pass on another Host), else as this one does."""
+    told = request.app[COLLECTOR].settings.url
+    return told or f"{'https' if secure(request) else 'http'}://{request.headers.get('Host', '')}"
+
+
+def _host(url: str) -> str:
+    return url.lower().partition("://")[2].partition("/")[0]
 
 
 @web.middleware

@@ -27,11 +27,13 @@ T = TypeVar("T")
 
 
 class Settings(Frozen, frozen=True, kw_only=True):
-    """How one collector is run. `secure`: its own sockets speak TLS. `behind_proxy`: somebody else's do."""
+    """How one collector is run. `secure`: its own sockets speak TLS. `behind_proxy`: somebody else's do. `url`: what people
+    reach it by, where it was told."""
 
     state: Path
     secure: bool = False
     behind_proxy: bool = False
+    url: str | None = None
     keep: Keep = Keep()
     uploads_per_s: float = 20.0
     uploads_burst: float = 200.0

@@ -89,6 +89,7 @@ async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
         state=serve.state,
         secure=chain is not None,
         behind_proxy=serve.behind_proxy,
+        url=serve.url,
         keep=serve.keep,
         body_s=serve.body_s,
     )

@@ -30,8 +30,7 @@ async def make(request: web.Request) -> web.StreamResponse:
         _, made = await collector.write(people.share, collector.now(), name=room, label=label, days=days)
     except people.Nobody:
         return await _show(request, room=room, label=label, fault="There is no room with this name.", status=404)
-    scheme = "https" if auth.secure(request) else "http"
-    return await _show(request, made=f"{scheme}://{request.headers.get('Host', '')}/share/{made}")
+    return await _show(request, made=f"{auth.base(request).rstrip('/')}/share/{made}")
 
 
 async def end(request: web.Request) -> web.StreamResponse:
