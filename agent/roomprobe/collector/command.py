@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -279,23 +280,16 @@ def _name(text: str) -> str:
     return name
 
 
-def _days(text: str) -> int:
-    return _whole(text, 0, 36_500)
-
-
-def _number(text: str) -> int:
-    return _whole(text, 1, 99_999_999)
-
-
-def _minutes(text: str) -> int:
-    return _whole(text, 1, 43_200)
-
-
 def _whole(text: str, low: int, high: int) -> int:
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else -1
     if not low <= number <= high:
         raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
     return number
+
+
+_days = partial(_whole, low=0, high=36_500)
+_minutes = partial(_whole, low=1, high=43_200)
+_number = partial(_whole, low=1, high=99_999_999)
 
 
 def _now() -> int:
