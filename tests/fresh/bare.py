@@ -7,14 +7,16 @@ namespaces of their own, so whatever they mount or leave running ends with them,
 from __future__ import annotations
 
 import configparser
+import contextlib
 import dataclasses
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,16 +50,28 @@ def kept_tree() -> Path:
     if KEPT.is_symlink() or KEPT.stat().st_uid != os.getuid():
         raise PermissionError(f"{KEPT} belongs to somebody else")
     tree = KEPT / SUITE
-    if not tree.exists():
-        being_made = Path(tempfile.mkdtemp(prefix="making-", dir=KEPT))
-        try:
-            command = ["debootstrap", "--variant=minbase", SUITE, str(being_made / "tree"), *mirror()]
+    with being_made(tree) as place:
+        if place is not None:
+            command = ["debootstrap", "--variant=minbase", SUITE, str(place / "tree"), *mirror()]
             path = "/usr/sbin:/usr/bin:/sbin:/bin"
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "PATH": path})
-            (being_made / "tree").rename(tree)
-        finally:
-            shutil.rmtree(being_made)
     return tree
+
+
+@contextlib.contextmanager
+def being_made(tree: Path) -> Iterator[Path | None]:
+    """Where "tree" is to be made, which is put in its place when it is whole; None when it is there. Others wait."""
+    with (tree.parent / f"{tree.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if tree.exists():
+            yield None
+            return
+        place = Path(tempfile.mkdtemp(prefix="making-", dir=tree.parent))
+        try:
+            yield place
+            (place / "tree").rename(tree)
+        finally:
+            shutil.rmtree(place)
 
 
 def _host_ca() -> Path | None:

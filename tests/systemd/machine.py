@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.fresh.bare import KEPT, Bare, kept_tree, remove
+from tests.fresh.bare import KEPT, Bare, being_made, kept_tree, remove
 from tests.lab.network import Lab
 
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3-venv", "procps", "iproute2", "ca-certificates")
@@ -27,19 +25,41 @@ def kept_machine() -> Path:
     """The tree with systemd in it; made when it is not there yet (about a minute)."""
     kept_tree()
     tree = KEPT / "machine"
-    if not tree.exists():
-        being_made = Path(tempfile.mkdtemp(prefix="making-", dir=KEPT))
-        try:
-            bare = Bare.made_at(being_made)
+    with being_made(tree) as place:
+        if place is not None:
+            bare = Bare.made_at(place)
             bare.run(["apt-get", "update", "-q"], check=True)
             install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES]
             bare.run(install, env={"DEBIAN_FRONTEND": "noninteractive"}, check=True, timeout_s=600)
             for unit in ("systemd-resolved", "systemd-networkd", "systemd-timesyncd"):
                 bare.run(["systemctl", "mask", f"{unit}.service"])
-            bare.tree.rename(tree)
-        finally:
-            shutil.rmtree(being_made)
     return tree
+
+
+class Groups:
+    """Control groups of one machine alone: two systemds in the same ones would end each other's services."""
+
+    def __init__(self) -> None:
+        top = Path("/sys/fs/cgroup")
+        whole = top if (top / "cgroup.procs").exists() else top / "unified"
+        mine = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        places = {"": whole, "name=systemd": top / "systemd"}
+        made = [places[kind] / path[1:] for _, kind, path in mine if kind in places and places[kind].is_dir()]
+        self.places = [place / f"roomprobe-{os.getpid()}" for place in made]
+        for place in self.places:
+            place.mkdir(exist_ok=True)
+
+    def join(self) -> None:
+        """The calling process and its children to come."""
+        for place in self.places:
+            (place / "cgroup.procs").write_text(str(os.getpid()))
+
+    def close(self) -> None:
+        """Removes them; their processes have ended."""
+        for place in self.places:
+            for folder, _, _ in os.walk(place, topdown=False):
+                with contextlib.suppress(OSError):  # a process that is still going
+                    Path(folder).rmdir()
 
 
 class Machine:
@@ -53,6 +73,7 @@ class Machine:
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._log = place / "console.log"
         self._leader = 0
+        self._groups = Groups()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """A file inside, root's."""
@@ -69,7 +90,12 @@ class Machine:
                    f"--network-namespace-path=/run/netns/{lab.name('room')}"]  # fmt: skip
         with self._log.open("wb") as log:
             self._nspawn = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=self._groups.join,
             )
         until = time.monotonic() + BOOT_S
         while time.monotonic() < until:
@@ -128,16 +154,19 @@ class Machine:
 
     def close(self) -> None:
         """Switches it off."""
-        if self._nspawn is None:
-            return
+        if self._nspawn is not None:
+            self._end(self._nspawn)
+        self._groups.close()
+
+    def _end(self, nspawn: subprocess.Popen[bytes]) -> None:
         if self._leader:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._leader, signal.SIGKILL)  # with the first process all of the machine ends
         try:
-            self._nspawn.wait(10)
+            nspawn.wait(10)
         except subprocess.TimeoutExpired:
-            self._nspawn.kill()
-            self._nspawn.wait()
+            nspawn.kill()
+            nspawn.wait()
 
     def _find_leader(self) -> int:
         """The machine's first process: the child of systemd-nspawn."""
