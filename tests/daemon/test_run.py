@@ -45,7 +45,9 @@ async def test_runs_are_made_again_and_again_and_are_reports(world: World) -> No
 
 
 async def test_a_change_is_confirmed_at_once_and_reported_once(world: World, far_end: FarEnd) -> None:
-    msgspec.structs.force_setattr(world.settings.config.schedule, "full_s", 0.5)
+    msgspec.structs.force_setattr(
+        world.settings.config.schedule, "full_s", 2
+    )  # far from what a slow machine makes of "at once"
     async with running(world) as daemon:
         await until(lambda: world.outcomes() == ["reached"])
         await far_end.off()
