@@ -12,7 +12,7 @@ import pytest
 
 from roomprobe.link import known
 from roomprobe.link.known import Seen
-from tests.verdicts.test_link import judged, real
+from tests.verdicts.linking import judged, real
 
 A, B = Seen(sha256="aa" * 32, day="2026-11-20"), Seen(sha256="bb" * 32, day="2026-11-21")
 

@@ -9,7 +9,7 @@ from roomprobe.link import candidates
 from roomprobe.link.evidence import Blocks, Hold, SourceTry
 from roomprobe.link.settle import settle
 from roomprobe.outcome import Confidence, Outcome, Reason, Where
-from tests.verdicts.test_link import (
+from tests.verdicts.linking import (
     ALIVE,
     ALL,
     FACTS,
