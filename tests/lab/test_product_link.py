@@ -205,8 +205,11 @@ def test_two_devices_with_the_codecs_address_are_not_called_a_firewall(lab: Lab,
         peers.one_controller(lab, limit="none")
     if kind == "both":
         peers.codec(lab, "codec2")
-    faults.address_twice(lab)
-    run = link(lab)
+    for _ in range(3):  # a late packet of a test before may make one of the two known, and then nobody is asked for
+        with faults.address_twice(lab):
+            run = link(lab)
+        if run.service("touch-controller")["state"] != "full":
+            break
     found = touch(run, "unknown", reason="address-twice", where="lan")
     assert "more than one device on this network has the address" in found["sentence"]
     every(run, outcome="unanswered", reason="address-twice")

@@ -228,7 +228,7 @@ async def test_the_clock_of_the_collector_jumps_by_a_year(tmp_path: Path, synced
     async with collector(store, program=("-c", OFTEN), env=clock.env) as (_, url):
         await tidied(store, begun)
         before = old(store)
-        assert before == {"run": 20, "document": 2, "interval": 5, "aggregate": 4}
+        assert before == {"run": 20, "document": 2, "interval": 5, "aggregate": 3}
         async with line(tmp_path, box, url, synced) as found:
             await found.goes_on()
             clock.set(365)
