@@ -18,12 +18,16 @@ from roomprobe.site import on_link
 CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when nothing else at an address answers
 
 
-def flows(first: Sequence[Result], facts: Facts) -> dict[str, tuple[FlowSpec, ...]]:
-    """Which ladders to take towards which address: the suspects, and the best controls that the same address offers."""
+def flows(first: Sequence[Result], facts: Facts, standing: Sequence[Result] = ()) -> dict[str, tuple[FlowSpec, ...]]:
+    """Which ladders to take towards which address: the suspects, and the best controls that the same address offers.
+
+    `standing` are the last values of what was not asked this time: they are never suspects, but may be controls.
+    """
     wanted: dict[str, tuple[FlowSpec, ...]] = {}
     for address in dict.fromkeys(r.check.address for r in first if _far(r, facts)):
         mine = [r for r in first if r.check.address == address and r.check.via == "direct"]
-        wanted[address or ""] = tuple(_specs(mine))
+        others = [r for r in standing if r.check.address == address and r.check.via == "direct"]
+        wanted[address or ""] = tuple(_specs(mine, others))
     return wanted
 
 
@@ -34,7 +38,7 @@ def _far(result: Result, facts: Facts) -> bool:
     return not near and verdict.needs_path(check, result.verdict)
 
 
-def _specs(mine: Sequence[Result]) -> list[FlowSpec]:
+def _specs(mine: Sequence[Result], standing: Sequence[Result]) -> list[FlowSpec]:
     specs: dict[tuple[str, int, str | None], FlowSpec] = {}
 
     def add(transport: str, port: int, payload: str | None, role: str, answering: bool = False) -> None:
@@ -52,6 +56,7 @@ def _specs(mine: Sequence[Result]) -> list[FlowSpec]:
                 if exchange.valid:
                     add("udp", check.port or 0, exchange.payload, "control", answering=True)
     good = [r for r in mine if r.verdict.outcome is Outcome.OPEN and not _real_codec(r)]
+    good += [r for r in standing if r.verdict.outcome is Outcome.OPEN and r.check.kind not in ("dns", "controller")]
     for result in [r for r in good if r.check.transport == "tcp"][:1]:
         add("tcp", result.check.port or 0, None, "control")
     for result in [r for r in good if r.check.transport == "udp"][:1]:

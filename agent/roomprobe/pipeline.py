@@ -49,8 +49,9 @@ class Measured(Frozen, frozen=True, kw_only=True):
 class Resident:
     """What a run needs to know when it is one of many in a daemon, which has the signals to itself.
 
-    `stop` ends the run early. `standing` are the last values of look-ups that are not made this time; `settled` gets the results of
-    this run and gives those to be reported, which may be more. `trigger` says why the run is made.
+    `stop` ends the run early. `standing` are the last values of what is not asked this time: look-ups give addresses, and ports that
+    answered are what a silent one is held against. `settled` gets the results of this run and gives those to be reported, which may
+    be more. `trigger` says why the run is made.
     """
 
     trigger: str
@@ -170,13 +171,14 @@ async def _results(
         clock.bounded(_find_codec(made, config, here, net)),
     )
     lookups = naming.compare(judging.judged(names, looked_up, facts))
-    targets, unresolved = judging.targets(made, (*lookups, *standing), search, config, here)
+    known_names = [result for result in standing if result.check.kind == "dns"]
+    targets, unresolved = judging.targets(made, (*lookups, *known_names), search, config, here)
     progress.started(len(names) + len(targets))
     progress.say("asking the far ends")
     evidence = await run_checks(targets, net, clock, lambda n: progress.done(len(names) + n))
     first = judging.judged(targets, evidence, facts)
     lookups = naming.vouched(lookups, first)
-    wanted = follow.flows(first, facts)
+    wanted = follow.flows(first, facts, standing)
     if wanted:
         progress.say(
             f"following the path to {', '.join(dict.fromkeys(r.check.host or '' for r in first if r.check.address in wanted))}"

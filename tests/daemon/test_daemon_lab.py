@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import roomprobe
 from tests.lab import faults, peers
 from tests.lab.network import Lab
 
@@ -50,7 +51,11 @@ class Process:
         self.config.chmod(0o644)
 
     def start(self) -> None:
-        env = {"STATE_DIRECTORY": str(self.state), "RUNTIME_DIRECTORY": str(self.runtime)}
+        env = {
+            "STATE_DIRECTORY": str(self.state),
+            "RUNTIME_DIRECTORY": str(self.runtime),
+            "XDG_CONFIG_HOME": str(self.place),
+        }
         self.child = self.lab.popen("run", "--config", str(self.config), env=env)
         assert self.child.stderr is not None
         os.set_blocking(self.child.stderr.fileno(), False)
@@ -171,6 +176,25 @@ def test_the_cable_is_pulled_and_put_back(process: Callable[..., Process], lab: 
         lambda: found("network", {"full"}, broken)
     )  # by the next sweep after the link event, not by the next full one
     assert one.end()[0] == 0
+
+
+def test_a_block_is_placed_while_the_port_that_works_is_not_due(process: Callable[..., Process], lab: Lab) -> None:
+    one = process(schedule={"full_s": 5})
+    one.until(lambda: one.documents)
+    one.end()
+    often = (Path(roomprobe.__file__).parent / "profiles/starleaf.toml").read_text()
+    often = often.replace("min_interval_s = 300", "min_interval_s = 1")  # TCP 443 stays at 900
+    profiles = one.place / "roomprobe/profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "starleaf.toml").write_text(often)
+    with faults.udp_drop(lab, "fw"):
+        one.start()
+        one.until(lambda: [s["state"] for s in one.documents[-1]["services"] if s["id"] == "calls"] != ["full"])
+    found = one.documents[-1]
+    assert {c["outcome"] for c in found["checks"] if c["row"] == "F3"} == {"filtered"}
+    assert {c["rtt_ms"] for c in found["checks"] if c["row"] == "F2"} == {None}
+    assert "degraded" in {s["state"] for s in found["services"] if s["id"] == "calls"}
+    one.end()
 
 
 def test_two_at_once_are_one_too_many(process: Callable[..., Process], lab: Lab) -> None:

@@ -161,6 +161,14 @@ def test_an_emulators_open_port_is_the_control() -> None:
     assert silent == {ROUTED: [("tcp", 443, "suspect"), ("tcp", 69, "control")]}
 
 
+def test_a_port_that_was_not_asked_this_time_is_the_control_unless_it_is_a_real_codecs() -> None:
+    standing = tuple(judged(all_ports(emulated), None, address=ROUTED).values())[1:]
+    other = msgspec.structs.replace(standing[0], check=msgspec.structs.replace(standing[0].check, kind="tls"))
+    first = tuple(judged({"I1": seen("I1", SILENT)}, None, address=ROUTED).values())
+    ports = [[(f.port, f.role) for f in flows(first, FACTS, known)[ROUTED]] for known in (standing, (other,))]
+    assert ports == [[(69, "suspect"), (CONTROL_PORT, "control")], [(69, "suspect"), (443, "control")]]
+
+
 def test_a_source_of_our_own_that_a_rule_drops_is_no_stray_router() -> None:
     tries = (SourceTry(source="fd00:50::10", port=69, result="connected"),)
     results = judged(

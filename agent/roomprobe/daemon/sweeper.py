@@ -98,7 +98,7 @@ class Sweeper:
         resident = pipeline.Resident(
             trigger=sweep.kind,
             stop=stop,
-            standing=tuple(r for r in standing if r.check.kind == "dns"),
+            standing=standing,
             settled=settled,
         )
         try:
