@@ -1,7 +1,7 @@
 """Whether nothing leaves at all: a judgement over every ladder of a run together. Pure.
 
-design: the gateway answers ARP or ND, and at least three unrelated flows to two hosts end behind the same hop. Not claimed when
-anything was heard from beyond, nor for silence behind a hop outside the site: there two dead far ends look the same.
+design: the gateway answers ARP or ND, and at least three unrelated flows to two hosts, of TCP and of UDP, end behind the same hop.
+Not claimed when anything was heard from beyond, nor for silence behind a hop outside the site: there two dead far ends look the same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from roomprobe.outcome import Outcome, Where
 from roomprobe.site import named, outside, where_between
 
 LEAST_FLOWS, LEAST_HOSTS = 3, 2
+TRANSPORTS = ("tcp", "udp")
 HEARD = frozenset({Outcome.OPEN, Outcome.REACHED, Outcome.PASSES, Outcome.CLOSED})
 
 
@@ -33,7 +34,9 @@ class NoEgress(Frozen, frozen=True, kw_only=True):
 def find(results: Sequence[Result], paths: Iterable[PathEvidence], host: Host, facts: Facts) -> NoEgress | None:
     """The finding, or None. Each family that was tried must end in the same way."""
     paths = tuple(paths)
-    if not paths or any(_heard_from_beyond(r, facts) for r in results):
+    if len({flow.transport for path in paths for flow in path.flows}) < len(TRANSPORTS):
+        return None  # many a firewall drops all UDP
+    if any(_heard_from_beyond(r, facts) for r in results):
         return None
     found: NoEgress | None = None
     for family in (4, 6):

@@ -21,7 +21,8 @@ CONTROL_PORT = 33434  # where traceroute begins; asked only as a control when no
 def flows(first: Sequence[Result], facts: Facts, standing: Sequence[Result] = ()) -> dict[str, tuple[FlowSpec, ...]]:
     """Which ladders to take towards which address: the suspects, and the best controls that the same address offers.
 
-    `standing` are the last values of what was not asked this time: they are never suspects, but may be controls.
+    `standing` are the last values of what was not asked this time: never suspects, but controls. TCP is one even where it did not
+    work: a firewall that drops all UDP looks like no way out until TCP was seen to end there, too.
     """
     wanted: dict[str, tuple[FlowSpec, ...]] = {}
     for address in dict.fromkeys(r.check.address for r in first if _far(r, facts)):
@@ -56,13 +57,16 @@ def _specs(mine: Sequence[Result], standing: Sequence[Result]) -> list[FlowSpec]
                 if exchange.valid:
                     add("udp", check.port or 0, exchange.payload, "control", answering=True)
     good = [r for r in mine if r.verdict.outcome is Outcome.OPEN and not _real_codec(r)]
-    good += [r for r in standing if r.verdict.outcome is Outcome.OPEN and r.check.kind not in ("dns", "controller")]
+    others = [r for r in standing if r.check.kind not in ("dns", "controller")]
+    good += [r for r in others if r.verdict.outcome is Outcome.OPEN]
     for result in [r for r in good if r.check.transport == "tcp"][:1]:
         add("tcp", result.check.port or 0, None, "control")
     for result in [r for r in good if r.check.transport == "udp"][:1]:
         add("udp", result.check.port or 0, "opaque", "control", answering=True)
     if not any(spec.role == "control" for spec in specs.values()):
         add("udp", CONTROL_PORT, "opaque", "control")
+        for result in [r for r in others if r.check.transport == "tcp"][:1]:
+            add("tcp", result.check.port or 0, None, "control")
     return list(specs.values())
 
 

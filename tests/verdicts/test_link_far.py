@@ -165,8 +165,9 @@ def test_a_port_that_was_not_asked_this_time_is_the_control_unless_it_is_a_real_
     standing = tuple(judged(all_ports(emulated), None, address=ROUTED).values())[1:]
     other = msgspec.structs.replace(standing[0], check=msgspec.structs.replace(standing[0].check, kind="tls"))
     first = tuple(judged({"I1": seen("I1", SILENT)}, None, address=ROUTED).values())
-    ports = [[(f.port, f.role) for f in flows(first, FACTS, known)[ROUTED]] for known in (standing, (other,))]
-    assert ports == [[(69, "suspect"), (CONTROL_PORT, "control")], [(69, "suspect"), (443, "control")]]
+    shut = msgspec.structs.replace(other, verdict=msgspec.structs.replace(other.verdict, outcome=Outcome.UNANSWERED))
+    ports = [[f.port for f in flows(first, FACTS, known)[ROUTED]] for known in (standing, (other,), (shut,))]
+    assert ports == [[69, CONTROL_PORT], [69, 443], [69, CONTROL_PORT, 443]]
 
 
 def test_a_source_of_our_own_that_a_rule_drops_is_no_stray_router() -> None:

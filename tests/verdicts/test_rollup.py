@@ -303,6 +303,11 @@ def test_refusals_of_the_checks_count_where_the_ladders_got_none():
         ([f2(Outcome.UNANSWERED)], [ended(3, BOTH[0], "answer", BOTH[0]), ended(1, BOTH[1])], HOST),  # one got through
         ([f2(Outcome.UNANSWERED)], [ended(3, a, "refused") for a in BOTH], HOST),  # refused in the target's name
         ([f2(Outcome.UNANSWERED)], [], HOST),  # nothing was followed
+        (
+            all_udp(Outcome.UNANSWERED),
+            [path(udp_flow(steps(1)), udp_flow(steps(1), 123), address=a) for a in BOTH],
+            HOST,
+        ),  # UDP alone: TCP may pass
     ],
 )
 def test_no_egress_is_not_claimed_without_its_whole_proof(results, paths, host):
