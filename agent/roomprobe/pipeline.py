@@ -51,12 +51,14 @@ class Resident:
 
     `stop` ends the run early. `standing` are the last values of what is not asked this time: look-ups give addresses, and ports that
     answered are what a silent one is held against. `settled` gets the results of this run and gives those to be reported, which may
-    be more. `trigger` says why the run is made.
+    be more. `paths` were followed earlier: what nothing is asked at this time still ends where it ended. `trigger` says why the run
+    is made.
     """
 
     trigger: str
     stop: asyncio.Event
     standing: tuple[Result, ...]
+    paths: tuple[PathEvidence, ...]
     settled: Callable[[tuple[Result, ...]], tuple[Result, ...]]
 
 
@@ -91,7 +93,8 @@ async def measure(
         raise bugs[0]
     results, here = seen.results if resident is None else resident.settled(seen.results), seen.host
     facts = judging.facts_of(config, here)
-    services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, seen.paths, here, facts))
+    paths = seen.paths if resident is None else (*seen.paths, *_still(resident.paths, seen.results))
+    services = tuple(s for profile in made.profiles for s in rollup.services(profile, results, paths, here, facts))
     services = tuple(candidates.with_codec(s, seen.search, results) for s in services)
     if here.vantage.state == "other":
         results = tuple(judging.result_from_here(r) for r in results)
@@ -119,6 +122,12 @@ async def measure(
         links=seen.links,
         search=seen.search,
     )
+
+
+def _still(paths: Sequence[PathEvidence], fresh: Sequence[Result]) -> list[PathEvidence]:
+    """Those of the paths whose far ends were not asked anything this time."""
+    asked = {result.check.address for result in fresh}
+    return [path for path in paths if path.address not in asked]
 
 
 def _stop(clock: Clock) -> None:

@@ -178,15 +178,20 @@ def test_the_cable_is_pulled_and_put_back(process: Callable[..., Process], lab: 
     assert one.end()[0] == 0
 
 
+def intervals(one: Process, udp_s: int, tcp_s: int) -> None:
+    """The shipped profile with other intervals, as a site's own; it counts from the next start."""
+    text = (Path(roomprobe.__file__).parent / "profiles/starleaf.toml").read_text()
+    text = text.replace("min_interval_s = 900", f"min_interval_s = {tcp_s}")
+    profiles = one.place / "roomprobe/profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "starleaf.toml").write_text(text.replace("min_interval_s = 300", f"min_interval_s = {udp_s}"))
+
+
 def test_a_block_is_placed_while_the_port_that_works_is_not_due(process: Callable[..., Process], lab: Lab) -> None:
     one = process(schedule={"full_s": 5})
     one.until(lambda: one.documents)
     one.end()
-    often = (Path(roomprobe.__file__).parent / "profiles/starleaf.toml").read_text()
-    often = often.replace("min_interval_s = 300", "min_interval_s = 1")  # TCP 443 stays at 900
-    profiles = one.place / "roomprobe/profiles"
-    profiles.mkdir(parents=True)
-    (profiles / "starleaf.toml").write_text(often)
+    intervals(one, udp_s=1, tcp_s=900)
     with faults.udp_drop(lab, "fw"):
         one.start()
         one.until(lambda: [s["state"] for s in one.documents[-1]["services"] if s["id"] == "calls"] != ["full"])
@@ -194,6 +199,28 @@ def test_a_block_is_placed_while_the_port_that_works_is_not_due(process: Callabl
     assert {c["outcome"] for c in found["checks"] if c["row"] == "F3"} == {"filtered"}
     assert {c["rtt_ms"] for c in found["checks"] if c["row"] == "F2"} == {None}
     assert "degraded" in {s["state"] for s in found["services"] if s["id"] == "calls"}
+    one.end()
+
+
+def test_that_nothing_leaves_is_said_in_the_sweeps_that_ask_nothing_too(
+    process: Callable[..., Process], lab: Lab
+) -> None:
+    one = process(schedule={"full_s": 5})
+    one.until(lambda: one.documents)
+    one.end()
+    intervals(one, udp_s=12, tcp_s=12)
+
+    def reasons() -> list[str]:
+        return [s["reason"] for d in one.documents for s in d["services"] if s["id"] == "calls"]
+
+    with faults.uplink_down(lab, "fw"):
+        one.start()
+        one.until(lambda: "no-egress" in reasons())
+        begun = reasons().index("no-egress")
+        one.until(lambda: len(reasons()) >= begun + 4, patience_s=90)
+    assert set(reasons()[begun:]) == {"no-egress"}
+    asked = [any(c["rtt_ms"] for c in d["checks"]) or d["paths"] for d in one.documents[begun:]]
+    assert not all(asked)
     one.end()
 
 

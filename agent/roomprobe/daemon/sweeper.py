@@ -14,6 +14,7 @@ from roomprobe.daemon import memory, steady
 from roomprobe.daemon.schedule import Schedule, Sweep, key
 from roomprobe.daemon.settings import Settings
 from roomprobe.daemon.steady import Steady
+from roomprobe.evidence import PathEvidence
 from roomprobe.link import known
 from roomprobe.model import Check, Host, Plan, Result
 from roomprobe.report.progress import Progress
@@ -35,6 +36,7 @@ class Sweeper:
         self._facts = facts
         self._where: tuple[object, ...] | None = None
         self._askable: dict[str, float] = {}
+        self._paths: dict[str, PathEvidence] = {}
 
     async def sweep(self, sweep: Sweep, settings: Settings, now: float, stop: asyncio.Event) -> Report | None:
         """The report; None when nothing was to be asked. `now` is the schedule's time.
@@ -50,6 +52,8 @@ class Sweeper:
             self.schedule.begun(sweep, (), now)
             raise
         moved = self.steady.moved(here)
+        if moved:
+            self._paths.clear()
         where = (steady.network(here), here.trouble)
         news, self._where = moved or where != self._where, where
         chosen = self.schedule.chosen(sweep, made, now)
@@ -90,7 +94,11 @@ class Sweeper:
         order = {(check.profile, check.row): number for number, check in enumerate(made.checks)}
         standing = self.steady.standing(rest)
 
+        before = tuple(self._paths[a] for a in dict.fromkeys(r.check.address for r in standing) if a in self._paths)
+
         def settled(fresh: tuple[Result, ...]) -> tuple[Result, ...]:
+            for result in fresh:
+                self._paths.pop(result.check.address or "", None)
             results = [*self.steady.take(fresh, asked), *standing]
             return tuple(sorted(results, key=lambda r: order[r.check.profile, r.check.row]))
 
@@ -99,6 +107,7 @@ class Sweeper:
             trigger=sweep.kind,
             stop=stop,
             standing=standing,
+            paths=before,
             settled=settled,
         )
         try:
@@ -114,6 +123,7 @@ class Sweeper:
                 )
         except TimeoutError:
             raise Stuck(f"The run did not end within {settings.timeout_s + GRACE_S:.0f} s and was cut off.") from None
+        self._paths |= {path.address: path for path in report.paths}
         return self._finished(report, settings, certificates)
 
     def _finished(self, report: Report, settings: Settings, certificates: Mapping[str, known.Seen]) -> Report:
