@@ -75,7 +75,8 @@ def unresolved(check: Check, results: Sequence[Result]) -> Verdict:
     absent = [r for r in asked if r.verdict.outcome is Outcome.NO_TARGET]
     if not absent:
         first = asked[0].verdict
-        return _untold(first.reason, f"Cannot tell: no resolver gave an address for {name}. {first.sentence}")
+        why = first.sentence.removeprefix("Cannot tell: ")
+        return _untold(first.reason, f"Cannot tell: no resolver gave an address for {name}. {why[:1].upper()}{why[1:]}")
     gone = [r for r in absent if r.verdict.reason is not Reason.NO_ADDRESS]
     if gone:
         resolvers = _joined(r.check.address for r in gone)

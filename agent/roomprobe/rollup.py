@@ -114,9 +114,15 @@ def _not_met(
     if found.state is Meets.NOT_MET:
         return _make(profile, spec, State.BROKEN, Reason.REQUIRED_NOT_MET, found.confidence,
                      f"{spec.title} will not work. {said}", verdict=verdict, walked=walked)  # fmt: skip
-    reason = verdict.reason if verdict else Reason.UNPROVEN
+    reason, said = verdict.reason if verdict else Reason.UNPROVEN, _begun(said.removeprefix(TELL))
     return _make(profile, spec, State.UNKNOWN, reason, Confidence.NONE,
-                 f"Cannot tell whether {spec.title.lower()} will work. {said.removeprefix(TELL)}", verdict=verdict, walked=walked)  # fmt: skip
+                 f"Cannot tell whether {spec.title.lower()} will work. {said}", verdict=verdict, walked=walked)  # fmt: skip
+
+
+def _begun(said: str) -> str:
+    """What stood after a colon, as a sentence of its own; a name (eth0, an address) stays as it is written."""
+    word = said.partition(" ")[0]
+    return said[:1].upper() + said[1:] if word.isalpha() else said
 
 
 def _met(profile: Profile, spec: ServiceSpec, counted: Sequence[Unit], walked: Walk | None) -> Service:

@@ -232,6 +232,16 @@ def test_trouble_of_this_box_is_not_the_jacks():
     assert (got.state, got.where, got.reason) == (State.UNKNOWN, Where.THIS_BOX, Reason.INTERFACE_DOWN)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("Cannot tell: no resolver answers.", "No resolver answers."), ("Cannot tell: eth0 is odd.", "eth0 is odd.")],
+)
+def test_what_cannot_be_told_begins_a_sentence(said, told):
+    silent = f2(Outcome.UNANSWERED)
+    got = calls([msgspec.structs.replace(silent, verdict=msgspec.structs.replace(silent.verdict, sentence=said))])
+    assert got.sentence.startswith(f"Cannot tell whether calls will work. {told}")
+
+
 def test_nothing_required_means_nothing_promised():
     got = calls(all_udp(Outcome.UNANSWERED))
     assert (got.state, got.at_least) == (State.UNKNOWN, None) and "will work" not in got.sentence
