@@ -35,6 +35,12 @@ def test_a_change_is_reported_when_it_repeats() -> None:
     assert not one.doubts and steady.notes(one.doubts, once) == ()
 
 
+def test_the_first_answer_after_a_name_had_no_address_is_reported_at_once() -> None:
+    one = Steady()
+    one.take([result(ROW, Outcome.UNANSWERED)], KEYS)
+    assert outcomes(one.take([at("192.0.2.1")], KEYS)) == ["open"] and not one.doubts
+
+
 def test_a_glitch_is_never_reported() -> None:
     one = Steady()
     seen = [Outcome.OPEN, Outcome.FILTERED, Outcome.OPEN, Outcome.UNANSWERED, Outcome.OPEN]

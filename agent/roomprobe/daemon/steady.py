@@ -89,7 +89,13 @@ class Steady:
             return tuple(map(_unmeasured, before)) if before else results
         before, now, doubt = self.reported.get(row), said(results), self.doubts.get(row)
         times = doubt.times + 1 if doubt is not None else 1
-        if before is None or said(before) == now or (doubt is not None and doubt.said == now) or times >= PATIENCE:
+        if (
+            before is None
+            or not any(map(_sent, before))
+            or said(before) == now
+            or (doubt is not None and doubt.said == now)
+            or times >= PATIENCE
+        ):
             self.doubts.pop(row, None)
             self.reported[row] = results
             return results
@@ -110,6 +116,11 @@ def _grouped(results: Iterable[Result]) -> dict[str, tuple[Result, ...]]:
     for result in results:
         found.setdefault(key(result.check), []).append(result)
     return {row: tuple(members) for row, members in found.items()}
+
+
+def _sent(result: Result) -> bool:
+    """Whether there was anything to send it to; a name that gave no address leaves nothing that could be doubted."""
+    return result.check.address is not None or result.check.kind == "dns" or result.check.via != "direct"
 
 
 def _unmeasured(result: Result) -> Result:
