@@ -221,6 +221,9 @@ async def test_what_hinders_a_start_is_one_sentence(tmp_path: Path) -> None:
     async with process(tmp_path / "one") as running:
         place = running.url.partition("//")[2]
         assert "address already in use" in one_sentence(run("--state", str(tmp_path / "two"), "--listen", place))
+        assert "Another collector runs" in one_sentence(
+            run("--state", str(tmp_path / "one"), "--listen", "127.0.0.1:0")
+        )
     (tmp_path / "file").write_text("x")
     assert "state directory" in one_sentence(run("--state", str(tmp_path / "file" / "x")))
     (tmp_path / "three").mkdir()

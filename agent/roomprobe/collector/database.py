@@ -5,9 +5,11 @@ One connection writes (writer.py), any number of others read.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -69,6 +71,20 @@ def _migrate(db: sqlite3.Connection, shown: str, steps: Sequence[str] = MIGRATIO
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Holds the state directory for one collector, until it ends in whatever way; ConfigError when another one has it."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"Another collector runs with the state directory {escape(str(directory))}.") from None
+        yield
+    finally:
+        os.close(held)
 
 
 def writable(directory: Path) -> None:

@@ -26,7 +26,7 @@ from roomprobe.collector.auth import Handler
 from roomprobe.collector.clock import Looked, remember
 from roomprobe.collector.connections import Connections, affordable
 from roomprobe.collector.context import Collector, Settings
-from roomprobe.collector.database import writable
+from roomprobe.collector.database import alone, writable
 from roomprobe.collector.exporters import running as exporters
 from roomprobe.collector.exporters.options import Export
 from roomprobe.collector.problems import Refusal
@@ -62,7 +62,9 @@ class Serve(Frozen, frozen=True, kw_only=True):
 def main(serve: Serve, say: Callable[[str], None]) -> int:
     """Runs until SIGTERM or SIGINT; 0. ConfigError when it cannot begin."""
     logs.set_up()
-    asyncio.run(_serve(serve, say))
+    writable(serve.state)
+    with alone(serve.state):
+        asyncio.run(_serve(serve, say))
     return 0
 
 
@@ -83,7 +85,6 @@ async def _serve(serve: Serve, say: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, told.put_nowait, number)
     notifier = Notifier()
-    writable(serve.state)
     chain = plan_tls(serve)
     settings = Settings(
         state=serve.state,
