@@ -58,8 +58,7 @@ def state_directory() -> Path:
 def _serve(arguments: list[str]) -> int:
     parser = _parser(
         "",
-        "Takes the runs of many boxes and shows what works in which room. Without any argument: on this machine alone. "
-        "Beside it, each with a --help of its own: roomprobe collector enrol, token, share, revoke, password.",
+        "Takes the runs of many boxes; alone: on this machine. Sub-words: enrol, token, share, revoke, password (each has a --help).",
     )
     parser.add_argument(
         "--listen",
@@ -126,8 +125,7 @@ def _enrol(arguments: list[str]) -> int:
         url = given.url or meta.get("url")
         if not url:
             raise ConfigError(
-                f"No collector has run with the state directory {escape(str(given.state))}, so its address is not known: name the one "
-                "that it has (--state), start it first, or give --url."
+                f"No collector has run with the state directory {escape(str(given.state))}; start it, or give its --state or --url."
             )
         made = people.mint(db, _now(), given.room, minutes=given.minutes, site=given.site, org=given.org)
         pin = meta.get("pin", "")
