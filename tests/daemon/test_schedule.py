@@ -42,6 +42,28 @@ def test_the_first_sweep_is_full_and_at_once_and_the_next_one_a_period_later() -
     assert quick[-1][0] == 270  # none just before the full one
 
 
+def test_a_row_whose_name_gave_no_address_is_due_with_its_name() -> None:
+    slow = check("D", 900)
+    made, schedule = plan(NAME, slow), Schedule(300, 30, 0.0)
+
+    def full(now: float, *, somewhere: bool) -> list[str]:
+        sweep = schedule.next(now)
+        assert sweep is not None
+        chosen = schedule.chosen(sweep, made, now)
+        schedule.begun(sweep, chosen, now)
+        if slow in chosen:
+            schedule.sent(key(slow), somewhere=somewhere)
+        schedule.ended({key(slow): 900}, {})
+        return [c.row for c in chosen]
+
+    assert full(0.0, somewhere=False) == ["N", "D"]
+    assert schedule.next(299.0) is None  # without its name it is not asked again
+    assert full(300.0, somewhere=True) == ["N", "D"]
+    assert full(600.0, somewhere=True) == ["N"]  # sent: its own interval counts, from then on
+    assert full(900.0, somewhere=True) == ["N"]
+    assert full(1200.0, somewhere=True) == ["N", "D"]
+
+
 def test_a_quick_check_with_nothing_due_is_not_made() -> None:
     schedule = Schedule(300, 30, 0.0)
     sweep = Sweep(kind="full")

@@ -61,6 +61,7 @@ class Schedule:
         self._network_last = -math.inf
         self._quick: dict[str, float] = {}
         self._doubted: dict[str, float] = {}
+        self._nowhere: frozenset[str] = frozenset()
         self.running: Sweep | None = None
 
     def change(self, full_s: float, quick_s: float, now: float) -> None:
@@ -105,13 +106,14 @@ class Schedule:
         """The checks of a plan that this sweep asks now, with the names that they need; those planned as skipped are left out."""
         wanted = [c for c in made.checks if sweep.rows is None or key(c) in sweep.rows]
         hosts = {c.host for c in wanted}
-        return tuple(
-            check
-            for check in made.checks
-            if check.skip is None
-            and (check in wanted or (check.kind == "dns" and check.host in hosts))
-            and self.due(key(check), check.min_interval_s, now)
-        )
+        able = [c for c in made.checks if c.skip is None and (c in wanted or (c.kind == "dns" and c.host in hosts))]
+        due = [c for c in able if self.due(key(c), c.min_interval_s, now)]
+        names = {c.host for c in due if c.kind == "dns"}
+        return tuple(c for c in able if c in due or (key(c) in self._nowhere and c.host in names))
+
+    def sent(self, row: str, *, somewhere: bool) -> None:
+        """What became of a row that was asked: one whose name gave no address was sent nowhere, and is due with its name again."""
+        self._nowhere = self._nowhere - {row} if somewhere else self._nowhere | {row}
 
     def begun(self, sweep: Sweep, checks: Iterable[Check], now: float) -> None:
         """The sweep begins and asks these checks: their intervals count from here, whatever becomes of it."""

@@ -91,7 +91,7 @@ class Steady:
         times = doubt.times + 1 if doubt is not None else 1
         if (
             before is None
-            or not any(map(_sent, before))
+            or not any(map(sent, before))
             or said(before) == now
             or (doubt is not None and doubt.said == now)
             or times >= PATIENCE
@@ -118,7 +118,7 @@ def _grouped(results: Iterable[Result]) -> dict[str, tuple[Result, ...]]:
     return {row: tuple(members) for row, members in found.items()}
 
 
-def _sent(result: Result) -> bool:
+def sent(result: Result) -> bool:
     """Whether there was anything to send it to; a name that gave no address leaves nothing that could be doubted."""
     return result.check.address is not None or result.check.kind == "dns" or result.check.via != "direct"
 

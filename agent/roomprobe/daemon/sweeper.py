@@ -99,6 +99,8 @@ class Sweeper:
         def settled(fresh: tuple[Result, ...]) -> tuple[Result, ...]:
             for result in fresh:
                 self._paths.pop(result.check.address or "", None)
+            for row in asked:
+                self.schedule.sent(row, somewhere=any(steady.sent(r) for r in fresh if key(r.check) == row))
             results = [*self.steady.take(fresh, asked), *standing]
             return tuple(sorted(results, key=lambda r: order[r.check.profile, r.check.row]))
 
