@@ -227,9 +227,45 @@ def test_config_check(tmp_path: Path) -> None:
     assert "[site] org is not set: every run will need --org" in done.stdout
     assert "[targets] other.example is used by no row of the enabled profiles" in done.stdout
     assert "MiB" not in done.stdout, "without a collector nothing waits for it"
-    file.write_text('[daemon]\nspool_mib = 16\n[collector]\nurl = "http://127.0.0.1:1"\n')
+    file.write_text(f"[daemon]\nspool_mib = 16\n{COLLECTOR}")
     done = run("config", "check", "--config", str(file))
-    assert "spool     at most 16 MiB wait for the collector (daemon.spool_mib)" in done.stdout
+    assert "spool     at most 16 MiB wait for the collector (daemon.spool_mib)" in done.stdout, done.stderr
+
+
+COLLECTOR = """[collector]
+url = "https://127.0.0.1:1"
+agent = "7a0c3a52-6fd6-41c8-aca5-bfc8ebc98737"
+token_file = "token"
+"""
+
+
+@pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_key"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("fifo", "it is not a regular file"),
+        (".", "it is not a regular file"),
+        ("huge", "it is larger than 4096 KiB"),
+        ("none", "No such file or directory"),
+        ("text", "must hold PEM certificates and, of a client, the key without password"),
+    ],
+)
+def test_config_check_waits_for_no_file_of_the_collector(tmp_path: Path, key: str, name: str, why: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text").write_text("no certificate\n")
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(1 << 30)
+    pair = 'client_cert = "text"\n' if key == "client_key" else ""
+    (tmp_path / "r.toml").write_text(f'{COLLECTOR}{pair}{key} = "{name}"\n')
+    done = run("config", "check", "--config", str(tmp_path / "r.toml"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert str(tmp_path / name) in done.stderr and why in done.stderr, done.stderr
+
+
+def test_config_check_misses_what_the_daemon_would_miss(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('[collector]\nurl = "https://127.0.0.1:1"\n')
+    done = run("config", "check", "--config", str(tmp_path / "r.toml"))
+    assert done.returncode == 3 and "[collector] needs agent, too" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_met_quietly() -> None:
@@ -300,8 +336,7 @@ def test_an_internal_error_of_the_system_is_not_taken_for_a_full_disk(
     assert "could not be written" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_before_the_run_is_one_word_and_status_3(number: int) -> None:
+def signalled_early(number: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     # The package's own first module is as early as anybody can be: the signal comes while the imports are still to do.
     program = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -309,17 +344,31 @@ def test_a_signal_before_the_run_is_one_word_and_status_3(number: int) -> None:
         "class Early:\n"
         "    def find_spec(self, name, *_):\n"
         f"        if name == 'roomprobe.cli': os.kill(os.getpid(), {int(number)})\n"
-        "sys.meta_path.insert(0, Early()); sys.argv[1:] = ['profiles']; sys.exit(main())"
+        "sys.meta_path.insert(0, Early()); "
+        f"sys.argv[1:] = {list(arguments)!r}; sys.exit(main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=ENV,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+    return subprocess.run(
+        [sys.executable, "-c", program], env=ENV, capture_output=True, text=True, timeout=30, check=False
     )
+
+
+@pytest.mark.parametrize("arguments", [("profiles",), ("collector", "token", "--list")])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_run_is_one_word_and_status_3(number: int, arguments: tuple[str, ...]) -> None:
+    done = signalled_early(number, *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "roomprobe: interrupted.\n")
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("collector",), ("collector", "--listen", "127.0.0.1:0")])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_service_that_is_stopped_while_it_starts_ends_well(number: int, arguments: tuple[str, ...]) -> None:
+    done = signalled_early(number, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_service_that_is_to_read_anew_while_it_starts_goes_on() -> None:
+    done = signalled_early(signal.SIGHUP, "run", "--config", "/nowhere")
+    assert done.returncode == 3 and done.stderr.startswith("roomprobe: /nowhere "), done.stderr
 
 
 def test_the_demo_needs_no_directory_to_write_in() -> None:

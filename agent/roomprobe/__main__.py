@@ -1,7 +1,8 @@
 """`python -m roomprobe`, and the `roomprobe` command.
 
 From the first moment on a signal ends it with status 3 and one word; while a run is under way, the run's own way of
-stopping early stands in its place (pipeline.py).
+stopping early stands in its place (pipeline.py). A service that is stopped while it starts has ended well, and what SIGHUP
+asks of it, to read everything anew, it is about to do.
 """
 
 import os
@@ -24,7 +25,16 @@ def main() -> int:
     return status
 
 
-def _interrupted(_number: int, _frame: object) -> None:
+def _is_service() -> bool:
+    """Whether the command line is that of a service: `collector` with a word of its own is none."""
+    return sys.argv[1:2] == ["run"] or (sys.argv[1:2] == ["collector"] and all(a[:1] == "-" for a in sys.argv[2:3]))
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    if _is_service():
+        if number == signal.SIGHUP:
+            return
+        os._exit(0)
     # No exception: one that is raised in the midst of an import may be printed and lost.
     try:
         if sys.stderr is not None:

@@ -136,6 +136,7 @@ def config_check(options: Options) -> int:
     """`roomprobe config check`: reads everything that a run would read; a mistake is a ConfigError."""
     read = config.files(explicit=options.config, env=os.environ)
     settled, profiles = options.load()
+    _check_collector(settled)
     print("The configuration is right." if read else "There is no configuration file; the defaults are used.")
     for path in read:
         print(f"  read      {escape(str(path))}")
@@ -155,6 +156,19 @@ def config_check(options: Options) -> int:
         if name not in names:
             print(f"  note      [targets] {escape(name)} is used by no row of the enabled profiles")
     return 0
+
+
+def _check_collector(settled: config.Config) -> None:
+    from roomprobe.daemon.settings import check_collector, trust
+    from roomprobe.net.https import context
+
+    check_collector(settled)
+    if settled.collector.url is None:
+        return
+    try:
+        context(trust(settled.collector))
+    except OSError as error:
+        raise ConfigError(f"{settled.said('collector.url')}: [collector] cannot be used: {error.strerror}.") from None
 
 
 def _json(value: Any) -> str:

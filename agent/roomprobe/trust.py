@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from roomprobe import files
 from roomprobe.evidence import Certificate, Trust
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ def judge_chain(
     """
     certificates = [c for c in map(_load, chain) if c is not None]
     readable = bool(chain) and len(certificates) == len(chain)
-    files: list[tuple[Anchors, str | None]] = [("certifi", _certifi_file())]
+    stores: list[tuple[Anchors, str | None]] = [("certifi", _certifi_file())]
     if ca_file:
-        files.append(("site", ca_file))
-    files.append(("system", _system_file()))
+        stores.append(("site", ca_file))
+    stores.append(("system", _system_file()))
     trust: list[Trust] = []
-    for anchors, path in files:
+    for anchors, path in stores:
         if readable:
             trust.append(_trust(anchors, _anchors(path), certificates, name, now, strict=anchors == "certifi"))
         elif chain:
@@ -255,9 +256,10 @@ def _store(path: str, _changed: int) -> verification.Store | None:
     from cryptography.x509 import verification
 
     try:
-        with Path(path).open("rb") as file, warnings.catch_warnings():
+        data = files.read(path, MOST_ANCHOR_BYTES)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = x509.load_pem_x509_certificates(file.read(MOST_ANCHOR_BYTES))
+            found = x509.load_pem_x509_certificates(data)
     except (OSError, ValueError):
         return None
     return verification.Store(found) if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,12 +54,20 @@ def test_secrets_are_read_from_files(tmp_path: Path) -> None:
         (["--otlp-every", "0"], "from 1 to 86400"),
         (["--export-file-size", "0"], "from 1 to 1048576"),
         (["--otlp", "http://127.0.0.1:9", "--export-ca", "KEY"], "PEM file of certificates"),
+        (["--otlp", "http://127.0.0.1:9", "--export-ca", "FIFO"], "PEM file of certificates"),
+        (["--webhook", "https://h.example", "--webhook-secret", "FIFO"], "it is not a regular file"),
+        (["--cert", "FIFO", "--key", "KEY"], "it is not a regular file"),
+        (["--export-file", "/"], "is not a regular file; give the name of a file."),
+        (["--export-file", ""], "argument --export-file: must not be empty"),
+        (["--state", ""], "argument --state: must not be empty"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
     key = tmp_path / "key"
     key.write_text("tiny secret")
-    given = [str(key) if one == "KEY" else one for one in arguments]
+    os.mkfifo(tmp_path / "fifo")
+    places = {"KEY": str(key), "FIFO": str(tmp_path / "fifo")}
+    given = [places.get(one, one) for one in arguments]
     with pytest.raises(ConfigError) as error:
         command.main(["--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0", *given])
     assert said in str(error.value) and "\n" not in str(error.value) and "tiny secret" not in str(error.value)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -302,9 +303,11 @@ async def test_a_token_that_cannot_be_used_is_one_sentence(
 
 def test_a_token_is_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
+    before = len([*Path("/proc/self/fd").iterdir()])
     for name in ("fifo", "."):
         with pytest.raises((OSError, ValueError)):
             token(str(tmp_path / name))
+    assert len([*Path("/proc/self/fd").iterdir()]) == before, "each try left a descriptor open"
 
 
 async def test_it_ends_at_whatever_moment_it_is_cancelled(spool: Spool, token_file: Path) -> None:
@@ -562,7 +565,9 @@ async def test_plain_http_where_tls_is_expected(spool: Spool, token_file: Path) 
 
 
 async def test_files_that_cannot_be_used_end_it_at_once(spool: Spool, token_file: Path, tmp_path: Path) -> None:
-    for trust in (Trust(ca_file=str(tmp_path / "none")), Trust(client_cert=str(token_file))):
+    os.mkfifo(tmp_path / "fifo")
+    named = (Trust(ca_file=str(tmp_path / "none")), Trust(ca_file=str(tmp_path / "fifo")))
+    for trust in (*named, Trust(client_cert=str(token_file)), Trust(client_cert=str(tmp_path))):
         push = Push(spool, Target(url="https://localhost", token_file=str(token_file), trust=trust), 300)
-        with pytest.raises(OSError, match=r"."):
+        with pytest.raises(OSError, match=re.escape(trust.ca_file or trust.client_cert or "")):
             await push.run()

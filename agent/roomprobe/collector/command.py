@@ -70,8 +70,8 @@ def _serve(arguments: list[str]) -> int:
     parser.add_argument(
         "--url", metavar="URL", type=_url, help="what boxes and people reach it by, when that is something else"
     )
-    parser.add_argument("--cert", metavar="FILE", type=Path, help="serve HTTPS with this certificate (PEM)")
-    parser.add_argument("--key", metavar="FILE", type=Path, help="and its key")
+    parser.add_argument("--cert", metavar="FILE", type=options.path, help="serve HTTPS with this certificate (PEM)")
+    parser.add_argument("--key", metavar="FILE", type=options.path, help="and its key")
     parser.add_argument(
         "--behind-proxy",
         action="store_true",
@@ -245,7 +245,9 @@ def _code(link: str) -> None:
 
 def _parser(word: str, text: str) -> _Parser:
     parser = _Parser(prog=f"roomprobe collector{word}", description=text, allow_abbrev=False)
-    parser.add_argument("--state", metavar="DIR", type=Path, default=state_directory(), help="where its store is")
+    parser.add_argument(
+        "--state", metavar="DIR", type=options.path, default=state_directory(), help="where its store is"
+    )
     return parser
 
 

@@ -12,11 +12,13 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from roomprobe import files
 from roomprobe.config import ConfigError
 from roomprobe.net import netlink
 from roomprobe.text import escape
 
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
+MOST_FILE = 1 << 20
 DAYS = 3652  # ten years: boxes pin it, so a new one means enrolling them again
 
 
@@ -73,6 +75,8 @@ def context(certificate: Path, key: Path) -> ssl.SSLContext:
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
     try:
+        for file in (certificate, key):  # OpenSSL would wait for a FIFO
+            files.read(file, MOST_FILE)
         # A key with a password would ask for it on the terminal, and a service has none.
         made.load_cert_chain(certificate, key, password=lambda: b"")
     except (OSError, ValueError) as error:
@@ -106,7 +110,7 @@ class Chain:
 def pin(certificate: Path) -> str:
     """SHA-256 of the first certificate of a PEM file (DER), hex. ConfigError."""
     try:
-        text = certificate.read_text(encoding="ascii", errors="replace")
+        text = files.read(certificate, MOST_FILE).decode("ascii", "replace")
         begin = text.index("-----BEGIN CERTIFICATE-----")
         end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[begin:end])).hexdigest()

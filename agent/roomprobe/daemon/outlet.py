@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from roomprobe.daemon.settings import Settings
+from roomprobe.daemon.settings import Settings, trust
 
 AGAIN_S = 60.0
 CLOSING_S = 1.0
@@ -48,7 +48,6 @@ class Outlet:
         if state is None:
             self._trouble = "There is no directory for the spool: set [daemon] state_dir."
             return
-        from roomprobe.net.https import Trust
         from roomprobe.sinks.push import Push, Target
         from roomprobe.spool import Spool, SpoolError
 
@@ -59,13 +58,9 @@ class Outlet:
             self._said(str(error))
             return
         self._trouble = None
-        trust = Trust(
-            pin=collector.pin,
-            ca_file=collector.ca_file,
-            client_cert=collector.client_cert,
-            client_key=collector.client_key,
+        target = Target(
+            url=collector.url, token_file=collector.token_file, trust=trust(collector), proxy=collector.proxy
         )
-        target = Target(url=collector.url, token_file=collector.token_file, trust=trust, proxy=collector.proxy)
         self._spool = spool
         self._push = Push(spool, target, self.settings.config.schedule.full_s)
         self._pushing = asyncio.create_task(self._keep_pushing(), name="push")

@@ -247,11 +247,13 @@ def main(options: Options) -> int:
     log = logs.set_up()
 
     async def run() -> None:
-        daemon = Daemon(load, log, files=files, notifier=Notifier())
+        # Before the configuration is read, so that no signal is lost; the loop calls them when the daemon is there.
+        daemon: Daemon
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, daemon.stop)
-        loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+            loop.add_signal_handler(number, lambda: daemon.stop())
+        loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reload())
+        daemon = Daemon(load, log, files=files, notifier=Notifier())
         loop.set_exception_handler(lambda _, context: _said(log, context))
         await daemon.serve()
 

@@ -12,7 +12,9 @@ from roomprobe import plan
 from roomprobe.config import Config, ConfigError
 from roomprobe.link import known
 from roomprobe.model import Frozen, Host, Profile
+from roomprobe.net.https import Trust
 from roomprobe.options import Options
+from roomprobe.sections import CollectorSection
 
 CREDENTIAL = "collector-token"
 
@@ -40,13 +42,7 @@ def load(options: Options, env: Mapping[str, str] | None = None) -> Settings:
     config, profiles = options.load()
     anywhere = msgspec.structs.replace(config, site=msgspec.structs.replace(config.site, codec=None))
     plan.make(profiles, anywhere, Host(), only=options.only)
-    collector = config.collector
-    if collector.url is not None and collector.agent is None:
-        raise ConfigError(
-            f"{config.said('collector.url')}: [collector] needs agent, too: `roomprobe enrol` writes both."
-        )
-    if collector.url is not None and not (collector.token_file or collector.client_cert):
-        raise ConfigError(f"{config.said('collector.url')}: [collector] needs token_file or client_cert, too.")
+    check_collector(config)
     return Settings(
         config=_with_credential(config, env),
         profiles=profiles,
@@ -55,6 +51,27 @@ def load(options: Options, env: Mapping[str, str] | None = None) -> Settings:
         port_offset=options.port_offset,
         state=Path(config.daemon.state_dir) if config.daemon.state_dir else known.directory(env),
         runtime=runtime_directory(env),
+    )
+
+
+def check_collector(config: Config) -> None:
+    """ConfigError for a [collector] that lacks something. Its files are for the push, which waits for them to be there."""
+    collector = config.collector
+    if collector.url is not None and collector.agent is None:
+        raise ConfigError(
+            f"{config.said('collector.url')}: [collector] needs agent, too: `roomprobe enrol` writes both."
+        )
+    if collector.url is not None and not (collector.token_file or collector.client_cert):
+        raise ConfigError(f"{config.said('collector.url')}: [collector] needs token_file or client_cert, too.")
+
+
+def trust(collector: CollectorSection) -> Trust:
+    """Whom the push believes, and who it is."""
+    return Trust(
+        pin=collector.pin,
+        ca_file=collector.ca_file,
+        client_cert=collector.client_cert,
+        client_key=collector.client_key,
     )
 
 

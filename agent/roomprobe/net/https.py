@@ -6,12 +6,14 @@ than asked for. aiohttp is imported on first use.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from roomprobe import files
 from roomprobe.model import Frozen
 from roomprobe.text import escape
 
@@ -22,6 +24,7 @@ CONNECT_S = 15.0
 ANSWER_S = 60.0
 KEEP_S = 10.0
 MOST_HEADERS = 8190
+MOST_FILE = 4 << 20
 
 
 class Trust(Frozen, frozen=True, kw_only=True):
@@ -52,12 +55,32 @@ class Unreachable(Exception):
 
 
 def context(trust: Trust) -> ssl.SSLContext:
-    """The TLS settings. OSError (ssl.SSLError among them) when a file cannot be read or holds nothing of use."""
+    """The TLS settings. OSError, whose `strerror` names the file, when one cannot be read or holds nothing of use."""
+    try:
+        return _context(trust)
+    except ssl.SSLError:
+        named = " and ".join(escape(file) for file in _files(trust))
+        raise OSError(
+            errno.EINVAL, f"{named} must hold PEM certificates and, of a client, the key without password"
+        ) from None
+
+
+def _context(trust: Trust) -> ssl.SSLContext:
+    for file in _files(trust):  # OpenSSL reads whatever it is, and for as long as it takes
+        try:
+            files.read(file, MOST_FILE)
+        except OSError as error:
+            raise OSError(error.errno, f"{escape(file)}: {error.strerror}") from None
     made = ssl.create_default_context(cafile=trust.ca_file) if trust.pin is None else _pinned(trust.pin)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if trust.client_cert:
         made.load_cert_chain(trust.client_cert, trust.client_key, password=_no_password)
     return made
+
+
+def _files(trust: Trust) -> list[str]:
+    named = (None if trust.pin else trust.ca_file, trust.client_cert, trust.client_key)
+    return [file for file in named if file is not None]
 
 
 def _no_password() -> str:

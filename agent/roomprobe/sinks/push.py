@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import os
 import random
-import stat
 import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
-from roomprobe import __version__
+from roomprobe import __version__, files
 from roomprobe.model import Frozen
 from roomprobe.net.https import Client, Trust, Unreachable
 from roomprobe.sinks import answers
@@ -230,12 +228,7 @@ def _changed(state: PushState, **changed: object) -> PushState:
 
 def token(file: str) -> str:
     """The bearer token of a file: its only line. OSError, or ValueError with a few words, when it cannot be used."""
-    # O_NONBLOCK: a FIFO that nobody writes to would hold the whole daemon for ever.
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            raise ValueError("it is not a regular file")
-        read = opened.read(MOST_TOKEN + 1)
-    text = read.decode("ascii", "replace").strip()
-    if not text or len(read) > MOST_TOKEN or not all("!" <= char <= "~" for char in text):
+    text = files.read(file, MOST_TOKEN).decode("ascii", "replace").strip()
+    if not text or not all("!" <= char <= "~" for char in text):
         raise ValueError("it is not one line of printable ASCII")
     return text

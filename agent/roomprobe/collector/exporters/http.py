@@ -8,11 +8,13 @@ from collections.abc import Mapping
 import aiohttp
 import certifi
 
+from roomprobe import files
 from roomprobe.config import ConfigError
 from roomprobe.model import Frozen
 from roomprobe.text import escape
 
 MOST_ANSWER = 64 << 10
+MOST_CA = 4 << 20
 TIMEOUT_S = 15.0
 
 
@@ -28,8 +30,10 @@ class Answer(Frozen, frozen=True, kw_only=True):
 def session(ca_file: str | None) -> aiohttp.ClientSession:
     """For one exporter; `ca_file` names the issuers that it trusts instead of the public ones. ConfigError."""
     try:
+        if ca_file is not None:
+            files.read(ca_file, MOST_CA)
         context = ssl.create_default_context(cafile=ca_file or certifi.where())
-    except (OSError, ssl.SSLError):
+    except (OSError, ValueError):
         raise ConfigError(f"{escape(ca_file or '')} cannot be read as a PEM file of certificates.") from None
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context, limit=4, force_close=True),

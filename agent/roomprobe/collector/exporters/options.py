@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from roomprobe import files
 from roomprobe.config import ConfigError
 from roomprobe.model import Frozen
 from roomprobe.text import escape
@@ -35,16 +36,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     group = parser.add_argument_group("other systems", "all off by default; docs/monitoring.md")
     group.add_argument("--webhook", metavar="URL", type=_url, help="POST changes of services and rooms as signed JSON")
-    group.add_argument("--webhook-secret", metavar="FILE", type=Path, help="the file with the key that signs them")
+    group.add_argument("--webhook-secret", metavar="FILE", type=path, help="the file with the key that signs them")
     group.add_argument("--webhook-checks", action="store_true", help="and the changes of single checks")
     group.add_argument(
         "--otlp", metavar="URL", type=_url, help="send metrics and logs to URL/v1/metrics and URL/v1/logs"
     )
-    group.add_argument("--otlp-headers", metavar="FILE", type=Path, help="lines of `name: value` to send along")
+    group.add_argument("--otlp-headers", metavar="FILE", type=path, help="lines of `name: value` to send along")
     group.add_argument(
         "--otlp-every", metavar="S", type=_seconds, default=60.0, help="seconds between metrics (default 60)"
     )
-    group.add_argument("--export-file", metavar="FILE", type=Path, help="append runs and changes as lines of JSON")
+    group.add_argument("--export-file", metavar="FILE", type=path, help="append runs and changes as lines of JSON")
     group.add_argument(
         "--export-file-size", metavar="MIB", type=_mib, default=64, help="rename it to FILE.1 beyond this (default 64)"
     )
@@ -69,20 +70,22 @@ def chosen(given: argparse.Namespace) -> Export:
         otlp=given.otlp,
         otlp_headers=_headers(_read(given.otlp_headers)) if given.otlp and given.otlp_headers else (),
         otlp_every_s=given.otlp_every,
-        file=given.export_file,
+        file=_appended(given.export_file),
         file_bytes=given.export_file_size << 20,
         ca_file=given.export_ca,
     )
 
 
-def _read(path: Path) -> str:
-    shown = escape(str(path))
+def _appended(file: Path | None) -> Path | None:
+    if file is not None and file.exists() and not file.is_file():
+        raise ConfigError(f"--export-file {escape(str(file))} is not a regular file; give the name of a file.")
+    return file
+
+
+def _read(file: Path) -> str:
+    shown = escape(str(file))
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_FILE + 1)
-        if len(text) > MOST_FILE:
-            raise ConfigError(f"{shown} is larger than {MOST_FILE >> 10} KiB.")
-        return text.decode()
+        return files.read(file, MOST_FILE).decode()
     except OSError as error:
         raise ConfigError(f"{shown} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
@@ -101,6 +104,13 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
             raise ConfigError("A line of --otlp-headers is not `name: value`.")  # the line may be a secret
         found.append((name, value))
     return tuple(found)
+
+
+def path(text: str) -> Path:
+    """The type of a flag that names a file or a directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
 
 
 def _url(text: str) -> str:
