@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import threading
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,18 @@ async def test_two_checks_with_one_id_are_refused(server: Running) -> None:
     document["checks"][1]["id"] = document["checks"][0]["id"]
     twice = upload.Full(agent=server.agent, epoch=EPOCH, seq=0, hash=outcome_hash(document), document=document)
     assert (await server.post([twice]))[0] == 422
+
+
+@pytest.mark.parametrize(
+    "key", [("services", "id"), ("services", "profile"), ("checks", "id"), ("checks", "profile"), ("checks", "row")]
+)
+@pytest.mark.parametrize("name", ["", ".", ".."])
+async def test_an_id_that_no_address_can_hold_is_refused(server: Running, key: tuple[str, str], name: str) -> None:
+    document = full(0, {"F1": "open"}, agent=server.agent).document
+    document[key[0]][0][key[1]] = name
+    one = upload.Full(agent=server.agent, epoch=EPOCH, seq=0, hash=outcome_hash(document), document=document)
+    status, problem = await server.post([one])
+    assert (status, problem["records"][0]["detail"]) == (422, "an id that is empty, . or ..")
 
 
 async def test_evidence_of_any_depth_hurts_nobody(server: Running) -> None:
@@ -313,6 +326,28 @@ async def test_one_box_cannot_hold_the_place_of_all(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while server.collector.held or server.collector.held_by:
                 await asyncio.sleep(0.02)
+
+
+async def test_many_uploads_of_one_box_do_not_go_before_that_of_another(server: Running) -> None:
+    other, collector, order = await server.enrol("Other"), server.collector, list[str]()
+    gate = threading.Event()
+    for _ in range(2):  # both threads are busy until all stand in line
+        collector.parsers.submit(gate.wait, 30)
+
+    async def sent(agent: str, token: str, body: bytes) -> None:
+        assert (await server.post([], token=token, body=body))[0] == 200
+        order.append(agent)
+
+    boxes = [(server.agent, server.token, seq) for seq in range(8)] + [(other.agent, other.token, 0)]
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for agent, token, seq in boxes:
+            body = upload.pack([upload.build(full(seq, {"F1": "open"}, agent=agent))])
+            there = collector.held + len(body)
+            group.create_task(sent(agent, token, body))
+            while collector.held < there:
+                await asyncio.sleep(0.01)
+        gate.set()
+    assert order.index(other.agent) < 4, order
 
 
 async def test_more_connections_than_allowed_are_closed(tmp_path: Path) -> None:

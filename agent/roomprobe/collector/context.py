@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -59,6 +60,7 @@ class Collector:
         self.reader = Reader(path)
         self.parsers = ThreadPoolExecutor(2, thread_name_prefix="parse")
         self.parsing = asyncio.Semaphore(4)  # each may hold a whole unpacked upload
+        self.turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.uploads = Bucket(settings.uploads_per_s, settings.uploads_burst)
         self.records = Bucket(settings.records_per_s, settings.records_burst)
         self.strangers = Bucket(1.0, 30.0)

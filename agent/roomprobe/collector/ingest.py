@@ -34,7 +34,9 @@ async def runs(request: web.Request) -> web.Response:
     try:
         looked = collector.look()
         received, sent = looked.at, None if looked.seen else _date(request)
-        async with collector.parsing:
+        # One of a box at a time: else whoever sends many costly ones at once is ahead of everybody else.
+        turn = collector.turns.setdefault(who.uuid, asyncio.Lock())
+        async with turn, collector.parsing:
             loop = asyncio.get_running_loop()
             records = await loop.run_in_executor(collector.parsers, _records, body, who, received, sent)
     finally:

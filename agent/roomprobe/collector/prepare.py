@@ -22,6 +22,7 @@ CLOCK_SLACK_MS = 300_000
 MOST_SUBJECTS = 2_000  # services and checks of one document
 MOST_MS = 10**9
 MOST_NAME = 512  # characters of an id that the store indexes
+NO_NAMES = frozenset({"", ".", ".."})  # no address of a page can hold them, and no profile has them
 
 # kind, profile, row, name, outcome, confidence, reason, where, at_least
 Said = tuple[str, str, str, str, str, str | None, str, str | None, str | None]
@@ -156,6 +157,10 @@ def _content(document: Mapping[str, Any]) -> Content:
         raise Unfit("two services or two checks with one id")
     if len(found) > MOST_SUBJECTS or any(len(part) > MOST_NAME for key in found for part in key):
         raise Unfit(f"more than {MOST_SUBJECTS} services and checks, or an id longer than {MOST_NAME} characters")
+    parts = {part for service in document["services"] for part in (service["profile"], service["id"])}
+    parts |= {part for check in document["checks"] for part in (check["profile"], check["row"], check["id"])}
+    if parts & NO_NAMES:
+        raise Unfit("an id that is empty, . or ..")
     # A quick run asks some rows only; every other document is the whole plan, and what is not in it is gone.
     whole = document["run"]["trigger"] != "quick"
     body = json.dumps([whole, sorted(_said(key, one) for key, one in found.items())], separators=(",", ":")).encode()
