@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import aiohttp
 import msgspec
 import pytest
 import yarl
 
 from roomprobe.changes import outcome_hash
-from roomprobe.collector import people, queries
+from roomprobe.collector import people, queries, serve
 from roomprobe.wire import reply, upload
 from tests.collector.conftest import Running, running
 from tests.collector.making import EPOCH, full, loss, same
@@ -326,6 +327,28 @@ async def test_one_box_cannot_hold_the_place_of_all(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while server.collector.held or server.collector.held_by:
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_connections_that_are_gone_take_no_place(tmp_path: Path, tls: bool) -> None:
+    context = serve.plan_tls(serve.Serve(address="0.0.0.0", state=tmp_path)).context if tls else None  # type: ignore[union-attr]
+    async with running(tmp_path, context=context, most_connections=20) as server:
+        place = urlsplit(server.url)
+        for _ in range(40):
+            _, writer = await asyncio.open_connection(place.hostname, place.port)
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while not await answered(server):
+                await asyncio.sleep(0.02)
+
+
+async def answered(server: Running) -> bool:
+    try:
+        async with server.http.get(f"{server.url}/healthz", ssl=False) as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
 
 
 async def test_many_uploads_of_one_box_do_not_go_before_that_of_another(server: Running) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import resource
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -40,11 +41,16 @@ def affordable(most: int) -> tuple[int, int]:
 class _Handler(web.RequestHandler):
     """aiohttp's own, but for strangers' nonsense, which it would answer in its own words and log with a traceback each."""
 
-    __slots__ = ("_unread",)
+    __slots__ = ("__weakref__", "_gone", "_unread")
 
-    def __init__(self, server: Any, unread: Unread, **options: Any) -> None:
+    def __init__(self, server: Any, unread: Unread, gone: Callable[[Any], None], **options: Any) -> None:
         super().__init__(server, **options)
-        self._unread = unread
+        self._unread, self._gone = unread, gone
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Its place is free."""
+        super().connection_lost(exc)
+        self._gone(self)
 
     def handle_error(
         self,
@@ -79,9 +85,9 @@ class Connections:
         self._unread = unread
         self._options = options  # of aiohttp's handler
         self._head_s = head_s
-        self._waiting: dict[Any, float] = {}  # protocol → since when; those at work are in `_busy`
+        # Protocol → since when. Weak: of one whose TLS handshake failed nobody else is told.
+        self._waiting: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._busy: set[Any] = set()
-        self._made: set[Any] = set()  # waiting, and seen with a transport: without one they are gone
 
     def factory(self, server: web.Server) -> Any:
         """What asyncio calls for each new connection."""
@@ -89,7 +95,7 @@ class Connections:
         def made() -> Any:
             if len(self._waiting) + len(self._busy) >= self._most:
                 return _Full()
-            protocol = _Handler(server, self._unread, loop=asyncio.get_running_loop(), **self._options)
+            protocol = _Handler(server, self._unread, self._forget, loop=asyncio.get_running_loop(), **self._options)
             self._waiting[protocol] = asyncio.get_running_loop().time()
             return protocol
 
@@ -105,7 +111,6 @@ class Connections:
         self._busy.discard(request.protocol)
         if request.transport is not None:
             self._waiting[request.protocol] = asyncio.get_running_loop().time()
-            self._made.add(request.protocol)
 
     async def sweep(self) -> None:
         """Runs until it is cancelled."""
@@ -113,16 +118,11 @@ class Connections:
         while True:
             await asyncio.sleep(min(SWEEP_S, self._head_s / 2))
             for protocol, since in list(self._waiting.items()):
-                if protocol.transport is not None:
-                    self._made.add(protocol)
-                elif protocol in self._made:
-                    self._forget(protocol)
                 if loop.time() - since > self._head_s:
                     self._abort(protocol)
 
     def _forget(self, protocol: Any) -> None:
         self._waiting.pop(protocol, None)
-        self._made.discard(protocol)
 
     def _abort(self, protocol: Any) -> None:
         self._forget(protocol)
