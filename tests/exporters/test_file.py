@@ -105,6 +105,22 @@ async def test_a_file_that_cannot_be_written_is_waited_for_and_that_is_said_once
     ]
 
 
+@pytest.mark.usefixtures("hasty")
+async def test_a_store_that_cannot_be_written_makes_no_line_twice(server: Running, box: Room, tmp_path: Path) -> None:
+    file, collector = tmp_path / "out.ndjson", server.collector
+    async with exporting(collector, Export(file=file)):
+        await box.says("full")
+        await until(lambda: runs(file) == [0])
+        await box.says("broken", "full")
+        collector.writer._db.execute("PRAGMA query_only = 1")
+        await until(lambda: len(runs(file)) >= 3)
+        await asyncio.sleep(0.3)  # some rounds that cannot be written down
+        collector.writer._db.execute("PRAGMA query_only = 0")
+        await box.says("broken")
+        await until(lambda: 3 in runs(file))
+    assert runs(file) == [0, 1, 2, 3]
+
+
 async def test_a_real_collector_reopens_it_and_misses_nothing_over_a_kill(tmp_path: Path) -> None:
     """SIGHUP, then kill -9 amid uploads: every acknowledged run is in the files, and what is there twice has one id."""
     state, file, moved = tmp_path / "state", tmp_path / "out.ndjson", tmp_path / "moved.ndjson"

@@ -38,6 +38,25 @@ async def test_each_run_is_a_line(tmp_path: Path) -> None:
     assert len(lines(file)) == 4, "appended, not overwritten"
 
 
+async def test_the_half_line_that_a_kill_left_spoils_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "runs.ndjson"
+    one, other = run(1), run(2)
+    assert await NdjsonFile(file).write(one)
+    with file.open("ab") as opened:
+        opened.write(b'{"id":"half of it')
+    assert await NdjsonFile(file).write(other)
+    assert lines(file) == [one, other]
+
+
+async def test_what_is_not_its_own_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    file.write_text("no newline at the end")
+    one = run(1)
+    assert await NdjsonFile(file).write(one)
+    first, second = file.read_text().splitlines()
+    assert (first, json.loads(second)) == ("no newline at the end", one)
+
+
 async def test_after_logrotate_a_new_file_is_written(tmp_path: Path) -> None:
     file = tmp_path / "runs.ndjson"
     sink = NdjsonFile(file)

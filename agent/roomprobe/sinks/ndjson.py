@@ -16,6 +16,7 @@ from typing import Any
 from roomprobe.text import escape
 
 MOST_BYTES = 64 << 20
+MOST_LINE = 4 << 20
 
 
 class NdjsonFile:
@@ -78,8 +79,27 @@ class NdjsonFile:
 
     def _open(self) -> int:
         # O_NONBLOCK: a FIFO that nobody reads would otherwise hold the thread for ever.
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise OSError(0, "not a regular file")
+        try:
+            _mend(fd)
+        except OSError:
+            os.close(fd)
+            raise
         return fd
+
+
+def _mend(fd: int) -> None:
+    """Lets the file end with a whole line: what a kill left of one of ours goes, anything else gets its newline."""
+    size = os.fstat(fd).st_size
+    if not size or os.pread(fd, 1, size - 1) == b"\n":
+        return
+    begin = max(0, size - MOST_LINE)
+    tail = os.pread(fd, MOST_LINE, begin)
+    cut = tail.rfind(b"\n") + 1
+    if tail.startswith(b'{"', cut) and (cut or not begin):
+        os.ftruncate(fd, begin + cut)
+    else:
+        os.write(fd, b"\n")

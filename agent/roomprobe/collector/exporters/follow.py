@@ -60,18 +60,20 @@ async def follow(collector: Collector, sink: Sink) -> None:
             upto = rows[-1][0]
             if found:
                 await sink.deliver(found, upto)
+                _remember(told, found)  # at once: as long as the store cannot be written the same rows come again
             await collector.write(feed.done, sink.name, upto)
         except Refusal:
             await asyncio.sleep(POLL_S)  # the store cannot write now: the same rows come again
-            continue
         except Exception:
             log.exception("internal error in the %s exporter; it goes on", sink.name)
             await asyncio.sleep(POLL_S * 5)
-            continue
-        for one in found:
-            told[key(one)] = None
-        while len(told) > MOST_REMEMBERED:
-            told.popitem(last=False)
+
+
+def _remember(told: OrderedDict[tuple[object, ...], None], found: list[Event]) -> None:
+    for one in found:
+        told[key(one)] = None
+    while len(told) > MOST_REMEMBERED:
+        told.popitem(last=False)
 
 
 async def look_after(collector: Collector) -> None:
