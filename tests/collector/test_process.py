@@ -263,6 +263,8 @@ async def test_what_hinders_a_start_is_one_sentence(tmp_path: Path) -> None:
         ["revoke", "--agent", os.fsdecode(b"\xff")],
         ["revoke", "--room", "nowhere"],
         ["share", "--label", "x", "--room", "nowhere"],
+        ["share", "--label", "x", "--days", "0"],
+        ["share", "--label", "x", "--days", "367"],
         ["password", "--stdin"],
     ):
         one_sentence(run(*arguments, *(["--state", str(tmp_path / "five")] if arguments != ["dance"] else [])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -253,6 +254,21 @@ async def test_status_over_the_socket(world: World) -> None:
         assert (await control.ask((path,)))["pid"] == told["pid"]
     with pytest.raises(ConfigError, match="No daemon answers here"):
         await control.ask((path,))
+
+
+async def test_whoever_may_not_ask_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / control.SOCKET
+    async with await asyncio.start_unix_server(lambda _, writer: writer.close(), path):
+        path.chmod(0)
+        before = os.geteuid()
+        os.seteuid(before or 65534)  # root may always
+        try:
+            with pytest.raises(
+                ConfigError, match="does not answer this user; ask as root, or as a member of the socket's"
+            ):
+                await control.ask((path,))
+        finally:
+            os.seteuid(before)
 
 
 def open_files() -> int:

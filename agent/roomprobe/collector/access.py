@@ -105,7 +105,7 @@ async def make_share(request: web.Request) -> web.Response:
     form = await forms.fields(request)
     asked = forms.share(form)
     if asked is None:
-        needed = f"a label of up to {forms.MOST_LABEL} characters and 1 to {forms.MOST_DAYS} days"
+        needed = f"a label of up to {forms.MOST_LABEL} characters and 1 to {people.MOST_DAYS} days"
         raise Refusal(400, f"A share link needs {needed}.", word="400_share")
     label, days = asked
     try:

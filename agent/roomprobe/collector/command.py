@@ -91,7 +91,7 @@ def _serve(arguments: list[str]) -> int:
         help="keep what was said when so long (default 730)",
     )
     options.add(parser)
-    given = _parsed(parser, arguments)
+    given = parser.parse_args(arguments)
     if (given.cert is None) != (given.key is None):
         raise ConfigError("--cert and --key belong together.")
     from roomprobe.collector import serve
@@ -118,7 +118,7 @@ def _enrol(arguments: list[str]) -> int:
         "--minutes", metavar="N", type=_minutes, default=60, help="how long the link is good (default 60)"
     )
     parser.add_argument("--url", metavar="URL", type=_url, help="what the box reaches the collector by")
-    given = _parsed(parser, arguments)
+    given = parser.parse_args(arguments)
 
     def job(db: sqlite3.Connection) -> str:
         meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
@@ -146,7 +146,7 @@ def _token(arguments: list[str]) -> int:
     what.add_argument("--label", metavar="TEXT", type=_name, help="make one, and what it is for")
     what.add_argument("--list", action="store_true", help="list them")
     what.add_argument("--revoke", metavar="N", type=_number, help="revoke number N")
-    return _handed_out("token", _parsed(parser, arguments), people.api_token)
+    return _handed_out("token", parser.parse_args(arguments), people.api_token)
 
 
 def _share(arguments: list[str]) -> int:
@@ -156,11 +156,11 @@ def _share(arguments: list[str]) -> int:
     what.add_argument("--list", action="store_true", help="list them")
     what.add_argument("--revoke", metavar="N", type=_number, help="revoke number N")
     parser.add_argument("--room", metavar="NAME", type=_name, help="for this room only (default: all)")
-    parser.add_argument("--days", metavar="N", type=_days, default=30, help="how long it is good (default 30)")
-    given = _parsed(parser, arguments)
+    parser.add_argument("--days", metavar="N", type=_good_days, default=30, help="how long it is good (default 30)")
+    given = parser.parse_args(arguments)
 
     def make(db: sqlite3.Connection, now: int, label: str) -> tuple[int, str]:
-        number, made = people.share(db, now, name=given.room, label=label, days=max(1, given.days))
+        number, made = people.share(db, now, name=given.room, label=label, days=given.days)
         url = db.execute("SELECT value FROM meta WHERE name = 'url'").fetchone()
         return number, f"{url[0].rstrip('/') if url else ''}/share/{made}"
 
@@ -193,7 +193,7 @@ def _revoke(arguments: list[str]) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--room", metavar="NAME", type=_name, help="all boxes of this room")
     what.add_argument("--agent", metavar="ID", type=_name, help="this box")
-    given = _parsed(parser, arguments)
+    given = parser.parse_args(arguments)
     done = _write(given.state, lambda db: people.revoke(db, _now(), room=given.room, agent=given.agent))
     _say("\n".join(f"Revoked {agent}." for agent in done) or "It was revoked before.")
     return 0
@@ -205,7 +205,7 @@ def _password(arguments: list[str]) -> int:
         "Sets the dashboard's password: a new one, or with --stdin the first line of stdin. Ends every session.",
     )
     parser.add_argument("--stdin", action="store_true", help="read it from stdin")
-    given = _parsed(parser, arguments)
+    given = parser.parse_args(arguments)
     made = sys.stdin.readline().rstrip("\n") if given.stdin else tokens.password()
     if not tokens.LEAST_PASSWORD <= len(made) <= tokens.MOST_PASSWORD or not made.isprintable():
         raise ConfigError(f"A password has {tokens.LEAST_PASSWORD} to {tokens.MOST_PASSWORD} printable characters.")
@@ -251,13 +251,6 @@ def _parser(word: str, text: str) -> _Parser:
     return parser
 
 
-def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
-    try:
-        return parser.parse_args(arguments)
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}.") from None
-
-
 def _listen(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     try:
@@ -290,6 +283,7 @@ def _whole(text: str, low: int, high: int) -> int:
 
 
 _days = partial(_whole, low=0, high=36_500)
+_good_days = partial(_whole, low=1, high=people.MOST_DAYS)
 _minutes = partial(_whole, low=1, high=43_200)
 _number = partial(_whole, low=1, high=99_999_999)
 

@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from roomprobe.collector import people
 from roomprobe.collector.context import COLLECTOR
 from roomprobe.collector.problems import Refusal
 
 KIND = "application/x-www-form-urlencoded"
 MOST = 8192
-MOST_DAYS = 366
 MOST_LABEL = 200
 _FIELDS: web.RequestKey[dict[str, str]] = web.RequestKey("fields", dict)
 
@@ -46,4 +46,4 @@ def share(form: dict[str, str]) -> tuple[str, int] | None:
     label, days = form.get("label", "").strip(), form.get("days", "30")
     if not 0 < len(label) <= MOST_LABEL or not (days.isascii() and days.isdigit() and len(days) <= 3):
         return None
-    return (label, int(days)) if 1 <= int(days) <= MOST_DAYS else None
+    return (label, int(days)) if 1 <= int(days) <= people.MOST_DAYS else None

@@ -15,6 +15,7 @@ from roomprobe.model import Frozen
 ADMIN = "admin"
 SESSION_MS = 12 * 3600 * 1000
 DAY_MS = 86_400_000
+MOST_DAYS = 366  # a share link is good for no longer
 
 
 class Enrolled(Frozen, frozen=True, kw_only=True):

@@ -80,6 +80,10 @@ async def ask(paths: tuple[Path, ...]) -> dict[str, Any]:
                     writer.close()
         except FileNotFoundError:
             continue
+        except PermissionError:
+            raise ConfigError(
+                f"{escape(str(path))} does not answer this user; ask as root, or as a member of the socket's group."
+            ) from None
         except TimeoutError:
             why = f"{path}: no answer in time"
         except OSError as error:

@@ -23,7 +23,7 @@ async def make(request: web.Request) -> web.StreamResponse:
     form = await forms.fields(request)
     room, asked = form.get("room") or None, forms.share(form)
     if asked is None:
-        fault = f"A link needs a label and 1 to {forms.MOST_DAYS} days."
+        fault = f"A link needs a label and 1 to {people.MOST_DAYS} days."
         return await _show(request, room=room, label=form.get("label", ""), fault=fault, status=400)
     label, days = asked
     try:
@@ -68,5 +68,5 @@ async def _show(
         fault=fault,
         made=made,
         csrf=who.csrf,
-        most=forms.MOST_DAYS,
+        most=people.MOST_DAYS,
     )
