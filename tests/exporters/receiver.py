@@ -13,7 +13,7 @@ from aiohttp import web
 
 
 class Receiver:
-    """`faults` are used up one a request: a status, "slow", "reset", "half", "redirect"; then 200 with `body`."""
+    """`faults` are used up one a request: a status, "slow", "reset", "half", "nonsense", "redirect"; then 200 with `body`."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -33,12 +33,16 @@ class Receiver:
         fault = self.faults.pop(0) if self.faults else None
         if fault == "slow":
             await asyncio.sleep(3600)
-        if fault in ("reset", "half"):
-            assert request.transport is not None
-            if fault == "half":
-                request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")  # type: ignore[attr-defined]
+        if fault in ("reset", "half", "nonsense"):
+            transport = request.transport
+            assert transport is not None
+            if fault == "nonsense":
+                transport.write(b"\x1b[2Jnonsense\r\n\r\n")  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
-            request.transport.abort()  # type: ignore[attr-defined]
+            if fault == "half":
+                transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
+            transport.abort()  # type: ignore[attr-defined]
             return web.Response()
         if fault == "redirect":
             return web.Response(status=307, headers={"Location": f"{self.url}/elsewhere"})

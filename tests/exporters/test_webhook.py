@@ -99,7 +99,7 @@ def test_secrets_that_are_none(text: str) -> None:
         webhook.read_secret(text)
 
 
-@pytest.mark.parametrize("fault", [500, 503, 429, 404, 302, "slow", "reset", "half", "redirect"])
+@pytest.mark.parametrize("fault", [500, 503, 429, 404, 302, "slow", "reset", "half", "nonsense", "redirect"])
 async def test_a_fault_is_retried_with_the_same_delivery(
     server: Running, box: Room, receiver: Receiver, fault: Any
 ) -> None:
@@ -114,6 +114,18 @@ async def test_a_fault_is_retried_with_the_same_delivery(
     assert len({body for _, _, body in receiver.requests}) == 1
     assert {path for path, _, _ in receiver.requests} == {"/hook"}, "a redirect was followed"
     assert (count(server, "sent"), count(server, "failed"), count(server, "dropped")) == (1, 2, 0)
+
+
+async def test_neither_the_url_nor_what_is_said_stands_in_the_log(
+    server: Running, box: Room, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    await box.says("full")
+    receiver.faults = ["nonsense"]
+    async with exporting(server.collector, hook(receiver)):
+        await box.says("broken")
+        await receiver.until(1)
+    said = [one.message for one in caplog.records if one.name == "roomprobe"]
+    assert said == ["webhook: its answer is not HTTP; it is tried again"]
 
 
 async def test_uploads_do_not_wait_for_a_receiver(server: Running, box: Room, receiver: Receiver) -> None:

@@ -142,7 +142,7 @@ class Client:
                     body=await _read(answer, most),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(_why(error), sent=not isinstance(error, aiohttp.ClientConnectorError)) from None
+            raise Unreachable(why(error), sent=not isinstance(error, aiohttp.ClientConnectorError)) from None
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -162,7 +162,7 @@ async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(parts)[:most]
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     """What went wrong, in a few words; nothing of what the far end sent stands in it unescaped."""
     import aiohttp
 

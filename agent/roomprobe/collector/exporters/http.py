@@ -11,6 +11,7 @@ import certifi
 from roomprobe import files
 from roomprobe.config import ConfigError
 from roomprobe.model import Frozen
+from roomprobe.net import https
 from roomprobe.text import escape
 
 MOST_ANSWER = 64 << 10
@@ -68,4 +69,4 @@ async def post(
     except TimeoutError:
         return Answer(status=0, why=f"no answer within {timeout_s:g} s", headers={})
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Answer(status=0, why=escape(str(error) or type(error).__name__), headers={})
+        return Answer(status=0, why=https.why(error), headers={})  # never aiohttp's words: the URL may be a secret
