@@ -295,6 +295,13 @@ def test_as_root_the_token_is_the_service_s(server: Server, etc: Path, monkeypat
     assert (etc / "conf.d" / "50-collector.toml").stat().st_uid == 0
 
 
+def test_the_link_is_not_used_up_where_a_directory_is_in_the_way(server: Server, etc: Path) -> None:
+    (etc / "collector.token").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"is a directory\); the link is not used up"):
+        enrol.enrol(server.link, os.environ)
+    assert server.asked == [] and not [file for file in etc.rglob("*") if file.is_file()]
+
+
 def test_a_link_through_a_symlink_is_not_written_elsewhere(server: Server, etc: Path, tmp_path: Path) -> None:
     etc.mkdir(parents=True)
     (tmp_path / "precious").write_text("untouched")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import json
 import os
@@ -154,6 +155,8 @@ class Place:
             for directory in reversed(self.config.parents):
                 if not directory.is_dir():  # each by itself: `parents` would leave their modes to the umask
                     directory.mkdir(mode=0o755, exist_ok=True)
+            if self.token.is_dir() and not self.token.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, f"{self.token.name} is a directory")
             for file, mode in ((self.config, 0o644), (self.token, 0o600)):
                 _write(self._new[file], b"\n" * 4096, mode)
         except OSError as error:

@@ -6,6 +6,7 @@ The file is opened anew when it was renamed or removed; when it grows beyond its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
@@ -100,6 +101,7 @@ def _mend(fd: int) -> None:
     tail = os.pread(fd, MOST_LINE, begin)
     cut = tail.rfind(b"\n") + 1
     if tail.startswith(b'{"', cut) and (cut or not begin):
-        os.ftruncate(fd, begin + cut)
-    else:
-        os.write(fd, b"\n")
+        with contextlib.suppress(PermissionError):  # one that may only be appended to
+            os.ftruncate(fd, begin + cut)
+            return
+    os.write(fd, b"\n")
