@@ -1,4 +1,4 @@
-"""Real collector processes: killed under load, stopped, started where they cannot, on a full disk; and the sub-words."""
+"""Real collector processes: killed under load, stopped, started where they cannot, on a full disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from roomprobe.collector import command
+from roomprobe.collector import command, people
 from roomprobe.config import ConfigError
 from roomprobe.wire import reply, upload
 from roomprobe.wire.upload import Record
@@ -76,7 +76,6 @@ async def process(
 
 def enrol(state: Path, room: str = "Boardroom 4") -> tuple[str, str]:
     """A box straight into the store: (id, token)."""
-    from roomprobe.collector import people
 
     def job(db: sqlite3.Connection) -> tuple[str, str]:
         made = people.enrol(db, 1_700_000_000_000, people.mint(db, 1_700_000_000_000, room, minutes=60), "box")
@@ -268,26 +267,6 @@ async def test_what_hinders_a_start_is_one_sentence(tmp_path: Path) -> None:
         ["password", "--stdin"],
     ):
         one_sentence(run(*arguments, *(["--state", str(tmp_path / "five")] if arguments != ["dance"] else [])))
-
-
-def test_the_sub_words_hand_out_and_take_back(tmp_path: Path) -> None:
-    state = ["--state", str(tmp_path)]
-    agent, _ = enrol(tmp_path)
-    made = run("token", *state, "--label", "prometheus").stdout.splitlines()
-    assert made[0].startswith("Number 1") and len(made[1]) == 43
-    assert run("token", *state, "--list").stdout == "1  prometheus\n"
-    assert run("token", *state, "--revoke", "1").stdout == "Revoked 1.\n"
-    assert run("token", *state, "--list").stdout == "1  prometheus  (revoked)\n"
-    assert "/share/" in run("share", *state, "--label", "firewall", "--room", "Boardroom 4").stdout
-    assert run("revoke", *state, "--room", "Boardroom 4").stdout == f"Revoked {agent}.\n"
-    assert run("revoke", *state, "--agent", agent).stdout == "It was revoked before.\n"
-    assert run("password", *state, "--stdin", stdin="a long enough one\n").returncode == 0
-    assert run("--help").returncode == run("enrol", "--help").returncode == 0
-
-
-def test_mistakes_are_config_errors_for_the_command_line() -> None:
-    with pytest.raises(ConfigError):
-        command.main(["dance"])
 
 
 @pytest.fixture
