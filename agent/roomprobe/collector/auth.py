@@ -46,6 +46,7 @@ RULES: web.AppKey[dict[web.AbstractRoute, Access]] = web.AppKey("rules", dict)
 WHO: web.RequestKey[Who] = web.RequestKey("who", Who)
 SHARE_COOKIE = "roomprobe_share"
 MOST_SECRET = 200
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="roomprobe"'}  # of every 401 (RFC 9110 11.6.1)
 
 
 def add(app: web.Application, method: str, path: str, handler: Handler, access: Access) -> None:
@@ -130,7 +131,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if found is None:
             if _bearer(request):
                 _stranger(request, collector)
-            raise Refusal(401, "Log in, or send a token.", headers={"WWW-Authenticate": 'Bearer realm="roomprobe"'})
+            raise Refusal(401, "Log in, or send a token.", headers=CHALLENGE)
         request[WHO] = found
         await _may(request, collector, found, access)
     else:
@@ -178,13 +179,12 @@ async def _reader(request: web.Request, collector: Collector) -> Who | None:
 
 async def _agent(request: web.Request, collector: Collector) -> Who:
     secret = _bearer(request)
-    challenge = {"WWW-Authenticate": 'Bearer realm="roomprobe"'}
     if not secret or len(secret) > MOST_SECRET:
-        raise Refusal(401, "Send the token that this box got when it was enrolled.", headers=challenge)
+        raise Refusal(401, "Send the token that this box got when it was enrolled.", headers=CHALLENGE)
     row = await collector.reader.ask(_look_up_agent, tokens.digest(secret))
     if row is None:
         _stranger(request, collector)
-        raise Refusal(401, "This token is not known; enrol the box again.", headers=challenge)
+        raise Refusal(401, "This token is not known; enrol the box again.", headers=CHALLENGE)
     if row[1]:
         raise Refusal(403, "This box's enrolment was revoked.", word="403_revoked")
     return row[0]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from roomprobe.collector import arguments, first, listing, people, tokens
+from roomprobe.collector import arguments, first, listing, people, removal, tokens
 from roomprobe.collector.database import NAME, open_to_write, writable
 from roomprobe.collector.exporters import options
 from roomprobe.collector.retention import Keep
@@ -191,6 +191,29 @@ def _revoke(words: list[str]) -> int:
     return 0
 
 
+def _remove(words: list[str]) -> int:
+    parser = arguments.parser(
+        " remove", "Removes a room with all that was kept of it, for good. Nothing more is taken from its boxes."
+    )
+    parser.add_argument("--room", metavar="NAME", required=True, type=arguments.name, help="the room")
+    given = parser.parse_args(words)
+    _write(given.state, lambda db: removal.close(db, _now(), given.room))
+    runs = 0
+    said: str | None = None
+
+    def job(db: sqlite3.Connection) -> tuple[int, str | None]:
+        went, more = removal.bite(db, given.room)
+        return went, None if more else removal.finish(db, _now(), given.room, runs + went)
+
+    while said is None:
+        went, said = _write(given.state, job)
+        runs += went
+        if said is None:
+            time.sleep(removal.PAUSE_S)
+    _say(said)
+    return 0
+
+
 def _password(words: list[str]) -> int:
     parser = arguments.parser(
         " password",
@@ -248,5 +271,6 @@ _WORDS = {
     "token": _token,
     "share": _share,
     "revoke": _revoke,
+    "remove": _remove,
     "password": _password,
 }

@@ -9,11 +9,14 @@ import asyncio
 import datetime
 import email.utils
 import math
+import sqlite3
+from typing import Any
 
 from aiohttp import web
 
-from roomprobe.collector import auth, shape, store
+from roomprobe.collector import auth, people, shape, store
 from roomprobe.collector.context import COLLECTOR, Collector
+from roomprobe.collector.intervals import Names
 from roomprobe.collector.prepare import Prepared, prepare
 from roomprobe.collector.problems import Refusal
 from roomprobe.wire import reply, upload
@@ -45,15 +48,17 @@ async def runs(request: web.Request) -> web.Response:
         raise Refusal(429, "Too many records from this box.", word="429_records", retry_after=math.ceil(wait))
     try:
         stored = await collector.write(
-            store.upload,
+            _store,
             collector.names,
-            who.agent,
+            who,
             records,
             received=received,
             every_ms=_every(request),
         )
     except store.Conflict as conflict:
         raise Refusal(422, f"{conflict}.", word="422_conflict", records=conflict.faults[:MOST_FAULTS]) from None
+    except people.Nobody:
+        raise Refusal(401, "This box was removed; enrol it again.", headers=auth.CHALLENGE) from None
     collector.count("uploads")
     receipt = reply.Receipt(
         stored=stored.stored,
@@ -147,6 +152,13 @@ def _records(body: bytes, who: auth.Who, received: int, sent: int | None) -> lis
             422, f"{said} not as the schema says; nothing was stored.", word="422_schema", records=faults[:MOST_FAULTS]
         )
     return ready
+
+
+def _store(db: sqlite3.Connection, names: Names, who: auth.Who, *values: Any, **more: Any) -> store.Stored:
+    # Removed while the body came; its number may be another box's by now.
+    if db.execute("SELECT 1 FROM agent WHERE id = ? AND uuid = ?", (who.agent, who.uuid)).fetchone() is None:
+        raise people.Nobody("this box was removed")
+    return store.upload(db, names, who.agent, *values, **more)
 
 
 def _date(request: web.Request) -> int | None:

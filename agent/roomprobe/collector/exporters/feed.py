@@ -122,6 +122,20 @@ def hush(db: sqlite3.Connection, now: int, up_ms: int) -> int:
     return len(fresh) + len(heard)
 
 
+def forget(db: sqlite3.Connection, room: int, chains: Sequence[int]) -> None:
+    """Nothing of a room that goes is told any more: its numbers may become another's."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'feed'").fetchone() is None:
+        return
+    db.executemany(
+        "DELETE FROM feed WHERE kind IN ('run', 'loss', 'interval') AND place = ?", [(chain,) for chain in chains]
+    )
+    db.execute("DELETE FROM feed WHERE kind IN ('silent', 'heard') AND place = ?", (room,))
+    row = db.execute("SELECT value FROM meta WHERE name = 'export.silent'").fetchone()
+    if row is not None:
+        told = [number for number in json.loads(row[0]) if number != room]
+        db.execute("UPDATE meta SET value = ? WHERE name = 'export.silent'", (json.dumps(told),))
+
+
 def _top(db: sqlite3.Connection) -> int:
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'feed'").fetchone()
     return 0 if row is None else int(row[0])
