@@ -211,7 +211,7 @@ def test_two_devices_with_the_codecs_address_are_not_called_a_firewall(lab: Lab,
         if run.service("touch-controller")["state"] != "full":
             break
     found = touch(run, "unknown", reason="address-twice", where="lan")
-    assert "more than one device on this network has the address" in found["sentence"]
+    assert "More than one device on this network has the address" in found["sentence"]
     every(run, outcome="unanswered", reason="address-twice")
     assert len(row(run, "I1")["evidence"]["macs"]) == 2 and run.returncode == 3
     lab.stop("codec")
