@@ -6,7 +6,6 @@ Reads files and nothing else; each fault is one sentence (ConfigError) with file
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import re
 import string
@@ -66,10 +65,9 @@ def available(directories: Sequence[Path] | None = None, *, env: Mapping[str, st
     if directories is None:
         directories = [d / "profiles" for d in default_directories(os.environ if env is None else env)]
     found: dict[str, Found] = {}
-    with importlib.resources.as_file(importlib.resources.files("roomprobe") / "profiles") as shipped:
-        for path in sorted(shipped.glob("*.toml")):
-            profile = read(path)
-            found[profile.id] = Found(profile=profile, origin="shipped")
+    for path in sorted((Path(__file__).parent / "profiles").glob("*.toml")):
+        profile = read(path)
+        found[profile.id] = Found(profile=profile, origin="shipped")
     for directory in directories:
         here: dict[str, Path] = {}
         for path in listed(directory):

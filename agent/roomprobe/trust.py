@@ -226,7 +226,8 @@ def _date(at: datetime.datetime) -> str:
 def _certifi_file() -> str:
     import certifi
 
-    return certifi.where()
+    # Not certifi.where(): what it imports for programs in archives is 1 MiB that an idle daemon would keep.
+    return str(Path(certifi.__file__).with_name("cacert.pem"))
 
 
 def _system_file() -> str | None:
