@@ -69,12 +69,19 @@ def inside(lab: Lab, *argv: str) -> list[str]:
     return ["ip", "netns", "exec", lab.name("room"), *argv]
 
 
+def _instead(part: str) -> None:
+    """The part that was asked for takes the place of this process, so that a signal reaches it."""
+    os.execv(sys.executable, [sys.executable, str(ROOT / "bench" / f"{part}.py")])
+
+
 def main() -> None:
-    if sys.argv[1:2] in (["spool"], ["link"], ["collector"]):
-        os.execv(sys.executable, [sys.executable, str(ROOT / "bench" / f"{sys.argv[1]}.py")])
+    if sys.argv[1:2] in (["spool"], ["collector"]):
+        _instead(sys.argv[1])
     missing = [name for name in ("nmap", "traceroute") if shutil.which(name) is None]
     if missing:
         sys.exit(f"scripts/bench compares with {' and '.join(missing)}: apt-get install {' '.join(missing)}")
+    if sys.argv[1:2] == ["link"]:
+        _instead("link")
     print(f"{'median of ' + str(RUNS) + ' runs':<46}{'wall':>10} {'CPU':>9} {'peak RSS':>10}")
     with Lab(families=(4,)) as lab:
         peers.dns(lab, hosts=ONE_EACH)
